@@ -1,0 +1,612 @@
+//! The client: handles, calls, and what they share.
+
+pub(crate) mod builder;
+pub(crate) mod chroot;
+mod handle;
+pub mod op;
+pub(crate) mod pending;
+pub(crate) mod plain;
+pub(crate) mod retry;
+pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod states;
+pub(crate) mod transaction;
+pub(crate) mod tree;
+pub(crate) mod watch;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+
+use crate::client::builder::ClientBuilder;
+use crate::client::chroot::Chroot;
+use crate::client::handle::Handle;
+use crate::client::op::{Encoded, Operation, WatchSetup};
+use crate::client::pending::{Context, Waited, wait};
+use crate::client::retry::RetryPolicy;
+use crate::client::session::{Session, SessionCredentials};
+use crate::client::watch::Watcher;
+use crate::error::{At, Error, Result};
+use crate::io::dispatch::{Event, WatchCallback};
+use crate::io::driver::{Command, Sink, Submit};
+use crate::io::shared::Shared;
+use crate::io::slot::{Completion, Slot};
+use crate::path;
+use crate::session::hosts::ConnectString;
+use crate::session::state::SessionState;
+use crate::session::watches::WatchId;
+use crate::session::{Arming, Change, Outcome, Request};
+
+pub use pending::Pending;
+
+/// A handle to a client of one ensemble.
+///
+/// Cloning makes one more handle to the same client: same session, same threads. When the last
+/// is dropped the session is closed, and the drop waits for that up to 1 s, unless it happens on
+/// the event thread. [`close`](Self::close) tells how it went.
+///
+/// The client outlives its sessions. When one expires, everything that was in flight or waiting
+/// fails with [`Error::SessionExpired`], every watch gets its last event, listeners hear
+/// [`SessionState::Expired`], and then a new session is made (see
+/// [`ExpiryPolicy`](crate::ExpiryPolicy)). For work that must not outlive its session, use the
+/// handle that [`session`](Self::session) gives.
+///
+/// Every call may be made from any thread, callbacks included, and has a deadline
+/// ([`ClientBuilder::call_timeout`]). A call in a callback holds up the callbacks after it.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+    scope: Scope,
+}
+
+/// What may differ between handles to one client.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) chroot: Chroot,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) wait_full: bool,
+    pub(crate) max_request: usize,
+    /// The only session that the handle works in.
+    pub(crate) pin: Option<u64>,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// A handle that does not keep the client alive, for callbacks that the client itself holds.
+#[derive(Clone, Debug)]
+pub struct WeakClient {
+    handle: Weak<Handle>,
+    scope: Scope,
+}
+
+impl WeakClient {
+    /// The handle, if the client still has others.
+    pub fn upgrade(&self) -> Option<Client> {
+        let handle = self.handle.upgrade()?;
+        Some(Client {
+            handle,
+            scope: self.scope.clone(),
+        })
+    }
+}
+
+/// A watch that a request set: its path and id.
+pub(crate) type Armed = Option<(Arc<str>, WatchId)>;
+
+impl Client {
+    pub(crate) fn new(handle: Arc<Handle>, scope: Scope) -> Self {
+        Self { handle, scope }
+    }
+
+    /// Connects to `connect_string` with default options: `host:port,host:port/chroot`.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    ///
+    /// # Blocking
+    /// For 15 s at most.
+    pub fn connect(connect_string: &str) -> Result<Self> {
+        Self::builder(connect_string).connect()
+    }
+
+    /// Options for a client of `connect_string`: `host[:port],…[/chroot]`, IPv6 in brackets, port
+    /// 2181 by default.
+    pub fn builder(connect_string: &str) -> ClientBuilder {
+        ClientBuilder::new(connect_string)
+    }
+
+    /// Does `op` and waits for its answer.
+    ///
+    /// # Errors
+    /// Those of the operation, and those of every call: see [`Error`].
+    ///
+    /// # Blocking
+    /// Until the deadline of the call at most; safe on the event thread, but holds up later
+    /// callbacks.
+    pub fn call<O: Operation>(&self, op: O) -> Result<O::Reply> {
+        self.call_armed(op).map(|(reply, _)| reply)
+    }
+
+    /// As [`call`](Self::call), telling the watch that was set.
+    pub(crate) fn call_armed<O: Operation>(&self, mut op: O) -> Result<(O::Reply, Armed)> {
+        let started = Instant::now();
+        let deadline = self.deadline(started);
+        let mut tries = 0;
+        loop {
+            let (encoded, memo) = op.encode(&self.scope.chroot)?;
+            let repeatable = encoded.watch.is_none();
+            let slot = Slot::take();
+            let completion = Completion::slot(slot.clone());
+            let context = |memo| Context {
+                op: op.name(),
+                path: op.path().into(),
+                memo,
+                chroot: self.scope.chroot.clone(),
+            };
+            let armed = self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
+            let result = match wait(slot, deadline, self.shared()) {
+                Waited::Outcome(outcome) => context(memo).finish::<O>(outcome),
+                Waited::Forked => Err(Error::Forked {
+                    at: At::new(op.name(), op.path()),
+                }),
+            };
+            tries += 1;
+            let error = match result {
+                Ok(reply) => return Ok((reply, armed)),
+                Err(error) => error,
+            };
+            let now = Instant::now();
+            let pause = self
+                .scope
+                .retry
+                .for_reads(op.is_read())
+                .decide(tries, started, now, &error, &mut fastrand::Rng::new())
+                .filter(|_| repeatable);
+            match (pause, deadline) {
+                (None, _) => return Err(error),
+                (Some(pause), Some(deadline)) if now + pause >= deadline => return Err(error),
+                (Some(pause), _) => std::thread::sleep(pause),
+            }
+        }
+    }
+
+    /// Sends `op` and gives the answer that is to come. Many requests of one thread so share a
+    /// round trip; they are done in the order of their submission.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Busy`], [`Error::Closed`] and the like: nothing was sent.
+    ///
+    /// # Blocking
+    /// Only while too many requests are in flight (see [`ClientBuilder::max_in_flight`]).
+    pub fn submit<O: Operation>(&self, mut op: O) -> Result<Pending<O::Reply>> {
+        let deadline = self.deadline(Instant::now());
+        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let slot = Slot::take();
+        let completion = Completion::slot(slot.clone());
+        self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
+        let context = Context {
+            op: op.name(),
+            path: op.path().into(),
+            memo,
+            chroot: self.scope.chroot.clone(),
+        };
+        let finish = Box::new(move |waited| match waited {
+            Waited::Outcome(outcome) => context.finish::<O>(outcome),
+            Waited::Forked => Err(Error::Forked { at: context.at() }),
+        });
+        Ok(Pending::new(
+            slot,
+            finish,
+            deadline,
+            self.handle.shared.clone(),
+        ))
+    }
+
+    /// Sends `op`; `done` gets the result on the event thread, in order with the events of
+    /// watches. It runs exactly once, at the deadline at the latest.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); then `done` is dropped, unrun.
+    ///
+    /// # Blocking
+    /// Only while too many requests are in flight.
+    pub fn submit_with<O: Operation>(
+        &self,
+        mut op: O,
+        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
+    ) -> Result<()> {
+        let deadline = self.deadline(Instant::now());
+        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let (name, path) = (op.name(), Box::<str>::from(op.path()));
+        let context = Context {
+            op: name,
+            path,
+            memo,
+            chroot: self.scope.chroot.clone(),
+        };
+        let run = Box::new(move |outcome: Outcome| done(context.finish::<O>(outcome)));
+        let completion = Completion::callback(run, deadline, self.shared().events.clone());
+        self.enqueue(encoded, completion, deadline, name, op.path())?;
+        Ok(())
+    }
+
+    /// Queues a request; everything that can be refused here is.
+    fn enqueue(
+        &self,
+        encoded: Encoded,
+        mut completion: Completion,
+        deadline: Option<Instant>,
+        op: &'static str,
+        path: &str,
+    ) -> Result<Armed> {
+        let prepared = self.admit(&encoded, deadline, op, path);
+        let epoch = match prepared {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                completion.defuse();
+                return Err(error);
+            }
+        };
+        let Encoded {
+            frame,
+            op: opcode,
+            watch,
+            removes,
+        } = encoded;
+        let mut armed = None;
+        let change = match (watch, removes) {
+            (Some(setup), _) => {
+                let (arming, watch) = self.arm(setup);
+                armed = Some(watch);
+                Some(Box::new(Change::Arm(arming)))
+            }
+            (None, Some((path, watcher_type))) => {
+                Some(Box::new(Change::Remove { path, watcher_type }))
+            }
+            (None, None) => None,
+        };
+        let request = Request {
+            frame,
+            op: opcode,
+            change,
+            token: completion,
+        };
+        if self
+            .shared()
+            .command(Command::Submit(Submit { request, epoch }))
+            .is_err()
+        {
+            return Err(self.ended(op, path));
+        }
+        Ok(armed)
+    }
+
+    /// Checks size, state and room; gives the session that the request is for.
+    fn admit(
+        &self,
+        encoded: &Encoded,
+        deadline: Option<Instant>,
+        op: &'static str,
+        path: &str,
+    ) -> Result<u64> {
+        let len = encoded.frame.len().saturating_sub(4);
+        if len > self.scope.max_request {
+            let limit = self.scope.max_request;
+            let why = format!("the request has {len} bytes, the servers' limit is {limit}");
+            return Err(Error::invalid(op, path, why));
+        }
+        let epoch = self.standing(op, path)?;
+        let gate = &self.shared().gate;
+        if gate.try_enter() {
+            return Ok(epoch);
+        }
+        if !self.scope.wait_full {
+            return Err(Error::Busy {
+                limit: gate.limit(),
+                at: At::new(op, path),
+            });
+        }
+        let give_up = || self.standing(op, path).is_err() || self.shared().is_forked();
+        if gate.enter(deadline, give_up) {
+            return Ok(epoch);
+        }
+        self.standing(op, path)?;
+        if self.shared().is_forked() {
+            return Err(Error::Forked {
+                at: At::new(op, path),
+            });
+        }
+        Err(Error::Timeout {
+            sent: false,
+            at: At::new(op, path),
+        })
+    }
+
+    /// The session that a request of now is for.
+    fn standing(&self, op: &'static str, path: &str) -> Result<u64> {
+        let (epoch, state) = self.shared().standing();
+        if state.is_terminal() {
+            return Err(self.ended(op, path));
+        }
+        match self.scope.pin {
+            Some(pin) if pin != epoch => Err(Error::SessionExpired {
+                sent: false,
+                at: At::new(op, path),
+            }),
+            Some(pin) => Ok(pin),
+            None => Ok(epoch),
+        }
+    }
+
+    /// Why nothing can be queued any more.
+    fn ended(&self, op: &'static str, path: &str) -> Error {
+        let at = At::new(op, path);
+        match self.shared().standing().1 {
+            SessionState::AuthFailed => Error::AuthFailed { sent: false, at },
+            _ => Error::Closed { sent: false, at },
+        }
+    }
+
+    /// Gives a watch its id, and its callback to the event thread: before the request that names
+    /// it, so that no event can come first.
+    fn arm(&self, setup: WatchSetup) -> (Arming<Sink>, (Arc<str>, WatchId)) {
+        let WatchSetup {
+            path,
+            kind,
+            watcher,
+        } = setup;
+        let id = WatchId(self.shared().next_id());
+        let sink = match watcher {
+            Watcher::Handle(sender) => Sink::Handle(sender),
+            Watcher::Callback(callback) => {
+                let callback = self.chrooted(callback);
+                // If the event thread has ended the request will be refused too.
+                let _ = self.shared().events.send(Event::Watch(id, callback));
+                Sink::Callback
+            }
+        };
+        (
+            Arming {
+                path: path.clone(),
+                kind,
+                id,
+                sink,
+            },
+            (path, id),
+        )
+    }
+
+    /// A callback that sees paths as this handle does.
+    fn chrooted(&self, mut callback: WatchCallback) -> WatchCallback {
+        if self.scope.chroot.prefix().is_empty() {
+            return callback;
+        }
+        let chroot = self.scope.chroot.clone();
+        Box::new(move |mut event| {
+            event.path = chroot.up(event.path);
+            callback(event);
+        })
+    }
+
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        // A time-out too large to be a point in time is none.
+        self.scope
+            .timeout
+            .and_then(|timeout| now.checked_add(timeout))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// A handle whose calls have another deadline; `None` waits for ever.
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        let mut other = self.clone();
+        other.scope.timeout = timeout.into();
+        other
+    }
+
+    /// A handle whose failed calls are repeated by `policy`.
+    pub fn with_retry(&self, policy: RetryPolicy) -> Self {
+        let mut other = self.clone();
+        other.scope.retry = policy;
+        other
+    }
+
+    /// A handle that sees `path`, below its present chroot, as its root. The node is not made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `path` is not a legal path.
+    pub fn with_chroot(&self, path: &str) -> Result<Self> {
+        path::validate(path).map_err(|why| Error::invalid("with_chroot", path, why))?;
+        let mut other = self.clone();
+        other.scope.chroot = self.scope.chroot.below(path);
+        Ok(other)
+    }
+
+    /// The path on the servers of what this handle calls "/"; "/" if it has no chroot.
+    pub fn chroot(&self) -> &str {
+        match self.scope.chroot.prefix() {
+            "" => "/",
+            prefix => prefix,
+        }
+    }
+
+    /// A handle that does not keep the client alive: for callbacks, which the client itself holds.
+    pub fn downgrade(&self) -> WeakClient {
+        WeakClient {
+            handle: Arc::downgrade(&self.handle),
+            scope: self.scope.clone(),
+        }
+    }
+
+    /// A handle pinned to the present session: its calls fail with [`Error::SessionExpired`] once
+    /// that session is gone.
+    ///
+    /// # Errors
+    /// [`Error::SessionExpired`] while the client has no session: one expired and the next is not
+    /// made yet; [`Error::Closed`] and the like if there will be none.
+    pub fn session(&self) -> Result<Session> {
+        let epoch = self.standing("session", "")?;
+        let state = self.state();
+        let id = self.shared().session_id();
+        if matches!(state, SessionState::Connecting | SessionState::Expired) {
+            return Err(Error::SessionExpired {
+                sent: false,
+                at: At::new("session", ""),
+            });
+        }
+        let mut pinned = self.clone();
+        pinned.scope.pin = Some(epoch);
+        // The id and the epoch are two words: if the epoch moved, the id may be another's.
+        pinned.standing("session", "")?;
+        Ok(Session::new(pinned, id))
+    }
+
+    /// The present state. A local fact, and of the past as soon as it is read.
+    pub fn state(&self) -> SessionState {
+        self.shared().standing().1
+    }
+
+    /// The session's id; 0 before there is one. Servers print it in hex.
+    pub fn session_id(&self) -> i64 {
+        self.shared().session_id()
+    }
+
+    /// The session timeout that the server granted; zero before there is a session.
+    pub fn session_timeout(&self) -> Duration {
+        self.shared().timeout()
+    }
+
+    /// The last transaction that an answer told of.
+    pub fn last_zxid(&self) -> i64 {
+        self.shared().last_zxid()
+    }
+
+    /// The number of watches that are set.
+    pub fn watch_count(&self) -> usize {
+        self.shared().watch_count()
+    }
+
+    /// The server that the client is connected to, as the connect string names it.
+    pub fn connected_host(&self) -> Option<String> {
+        self.shared().host()
+    }
+
+    /// Replaces the list of servers; `hosts` is a connect string, whose chroot is ignored.
+    ///
+    /// The client stays where it is, or moves, by the rule of the Java client, which leaves all
+    /// servers of the new list with equally many clients.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad or empty list.
+    pub fn set_hosts(&self, hosts: &str) -> Result<()> {
+        let parsed =
+            ConnectString::parse(hosts).map_err(|why| Error::invalid("set_hosts", "", why))?;
+        self.shared()
+            .command(Command::SetHosts(parsed.hosts))
+            .map_err(|_| self.ended("set_hosts", ""))
+    }
+
+    /// Adds credentials and waits for the server's acknowledgement. They are sent again on each
+    /// connection.
+    ///
+    /// # Errors
+    /// [`Error::AuthFailed`] if the server refused them: then the client is finished.
+    ///
+    /// # Blocking
+    /// Until the deadline of the call at most.
+    pub fn add_auth(
+        &self,
+        scheme: impl Into<String>,
+        credential: impl Into<Vec<u8>>,
+    ) -> Result<()> {
+        let deadline = self.deadline(Instant::now());
+        self.standing("add_auth", "")?;
+        let at = || At::new("add_auth", "");
+        if !self
+            .shared()
+            .gate
+            .enter(deadline, || self.state().is_terminal())
+        {
+            return Err(Error::Timeout {
+                sent: false,
+                at: at(),
+            });
+        }
+        let slot = Slot::take();
+        let token = Completion::slot(slot.clone());
+        let command = Command::AddAuth {
+            scheme: scheme.into(),
+            credential: credential.into(),
+            token,
+        };
+        self.shared()
+            .command(command)
+            .map_err(|_| self.ended("add_auth", ""))?;
+        match wait(slot, deadline, self.shared()) {
+            Waited::Outcome(Outcome::Reply(_)) => Ok(()),
+            Waited::Outcome(Outcome::Failed(failure)) => Err(pending::failed(failure, at())),
+            Waited::Forked => Err(Error::Forked { at: at() }),
+        }
+    }
+
+    /// Ends the client but not its session, which lives on for its timeout: give the credentials
+    /// to [`ClientBuilder::attach`], in this process or another. Watches do not go along.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the client is closed already.
+    pub fn detach(&self) -> Result<SessionCredentials> {
+        let (answer, credentials) = bounded(1);
+        self.shared()
+            .command(Command::Detach(answer))
+            .map_err(|_| self.ended("detach", ""))?;
+        let deadline = Instant::now() + self.handle.close_timeout;
+        let (id, password) = credentials
+            .recv_deadline(deadline)
+            .map_err(|_| self.ended("detach", ""))?;
+        self.handle.wait_ended(deadline);
+        Ok(SessionCredentials::new(id, password))
+    }
+
+    /// Closes the client: sends what was submitted before, ends the session, and with it its
+    /// ephemeral nodes, and stops the threads. Legal from any thread and any callback, any number
+    /// of times. Calls made meanwhile and afterwards fail with [`Error::Closed`].
+    ///
+    /// # Errors
+    /// * [`Error::ConnectionLoss`] if no server acknowledged the end: the session lives on until
+    ///   it times out.
+    /// * [`Error::Timeout`] if a callback of the user's still runs at the deadline.
+    ///
+    /// # Blocking
+    /// For the close timeout (2 s by default) at most. On the event thread it does not wait for
+    /// the callbacks that are still queued.
+    pub fn close(&self) -> Result<()> {
+        self.close_timeout(self.handle.close_timeout)
+    }
+
+    /// As [`close`](Self::close), with another limit of time.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_timeout(&self, timeout: Duration) -> Result<()> {
+        let now = Instant::now();
+        let limit = Duration::from_secs(365 * 24 * 3600);
+        self.handle.close(now + timeout.min(limit))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state())
+            .field("session", &format_args!("0x{:x}", self.session_id()))
+            .field("chroot", &self.chroot())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! One small value per operation.
+//!
+//! The same value serves a blocking [`call`](crate::Client::call), a pipelined
+//! [`submit`](crate::Client::submit), a completion callback
+//! ([`submit_with`](crate::Client::submit_with)) and, where the protocol has it, a
+//! [transaction](crate::Transaction). The plain methods of [`Client`](crate::Client) are
+//! shorthands for `call`.
+//!
+//! ```no_run
+//! use zookeeper_blocking::{Client, CreateMode, op};
+//!
+//! let zk = Client::connect("localhost:2181")?;
+//! // Block for the answer.
+//! let created = zk.call(op::Create::new("/a").data("x").mode(CreateMode::Ephemeral))?;
+//! // Ask now, wait later: many requests from one thread share a round trip.
+//! let pending = zk.submit(op::GetData::new(created.path))?;
+//! let (data, stat) = pending.wait()?;
+//! # Ok::<(), zookeeper_blocking::Error>(())
+//! ```
+
+mod admin;
+mod create;
+mod read;
+mod watching;
+mod write;
+
+use std::sync::Arc;
+
+pub use admin::{AuthInfo, GetAllChildrenNumber, GetConfig, GetEphemerals, Reconfig, Sync, WhoAmI};
+pub use create::{Create, CreateMode, Created};
+pub use read::{
+    Exists, GetAcl, GetChildren, GetChildrenWithStat, GetData, GetDataOrNull, MultiRead, ReadItem,
+    ReadOutcome,
+};
+pub use watching::{AddWatch, CheckWatches, RemoveWatches, WatchMode, WatcherType};
+pub use write::{Delete, SetAcl, SetData, Version};
+
+use crate::client::chroot::Chroot;
+use crate::client::watch::Watcher;
+use crate::error::{At, Error, Result};
+use crate::path;
+use crate::proto::code::Code;
+use crate::proto::jute::DecodeError;
+use crate::proto::opcode::OpCode;
+use crate::session::machine;
+use crate::session::watches::WatchKind;
+
+/// An operation of the server: what it asks, and what the answer is.
+///
+/// Implemented by the values of this module and by [`Transaction`](crate::Transaction); not for
+/// others to implement.
+pub trait Operation: sealed::Encode {
+    /// What the server answers.
+    type Reply: Send + 'static;
+
+    /// Reads the answer. `memo` is what [`sealed::Encode::encode`] kept for it.
+    #[doc(hidden)]
+    fn decode(answer: Answer, memo: Self::Memo) -> Result<Self::Reply, Unread>;
+}
+
+pub(crate) mod sealed {
+    use super::{Chroot, Code, DecodeError, Encoded, Error};
+
+    /// The way down.
+    pub trait Encode: Send {
+        /// What has to be kept until the answer comes.
+        type Memo: Send + 'static;
+
+        fn name(&self) -> &'static str;
+        fn path(&self) -> &str;
+
+        /// Whether asking twice is the same as asking once.
+        fn is_read(&self) -> bool {
+            false
+        }
+
+        fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, Self::Memo), Error>;
+    }
+
+    /// The way up: the answer as it came.
+    #[derive(Debug)]
+    pub struct Answer {
+        pub(crate) code: Code,
+        pub(crate) zxid: i64,
+        pub(crate) body: Vec<u8>,
+        pub(crate) chroot: Chroot,
+    }
+
+    /// Why an answer is not a reply.
+    #[derive(Debug)]
+    pub enum Unread {
+        /// The server said no.
+        Code(Code),
+        /// One operation of a transaction was refused: its index, name and path.
+        Member {
+            index: usize,
+            code: Code,
+            op: &'static str,
+            path: Box<str>,
+        },
+        /// The bytes make no sense.
+        Bytes(DecodeError),
+        /// They do, but not as an answer to this.
+        Shape(&'static str),
+    }
+
+    impl From<DecodeError> for Unread {
+        fn from(error: DecodeError) -> Self {
+            Self::Bytes(error)
+        }
+    }
+}
+
+use sealed::{Answer, Unread};
+
+/// A request ready to be queued.
+#[derive(Debug)]
+pub struct Encoded {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) op: OpCode,
+    pub(crate) watch: Option<WatchSetup>,
+    /// The watches that the request removes: path and `WatcherType`.
+    pub(crate) removes: Option<(Arc<str>, i32)>,
+}
+
+/// The watch that a request sets.
+#[derive(Debug)]
+pub(crate) struct WatchSetup {
+    pub(crate) path: Arc<str>,
+    pub(crate) kind: WatchKind,
+    pub(crate) watcher: Watcher,
+}
+
+impl Encoded {
+    fn new(op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut frame = Vec::with_capacity(12 + body_len);
+        machine::build(&mut frame, op, body);
+        Self {
+            frame,
+            op,
+            watch: None,
+            removes: None,
+        }
+    }
+
+    fn watch(mut self, path: &str, kind: WatchKind, watcher: Option<Watcher>) -> Self {
+        self.watch = watcher.map(|watcher| WatchSetup {
+            path: path.into(),
+            kind,
+            watcher,
+        });
+        self
+    }
+}
+
+impl Answer {
+    /// The answer of an operation for which every code but OK is a refusal.
+    fn ok(self) -> Result<Self, Unread> {
+        match self.code {
+            Code::Ok => Ok(self),
+            code => Err(Unread::Code(code)),
+        }
+    }
+}
+
+impl Unread {
+    pub(crate) fn into_error(self, at: Box<At>) -> Error {
+        match self {
+            Self::Code(Code::SessionExpired) => Error::SessionExpired { sent: true, at },
+            Self::Code(Code::AuthFailed) => Error::AuthFailed { sent: true, at },
+            Self::Code(code) => Error::Refused { code, at },
+            Self::Member {
+                index,
+                code,
+                op,
+                path,
+            } => Error::Transaction {
+                index,
+                code,
+                at: Box::new(At { op, path }),
+            },
+            Self::Bytes(error) => Error::Protocol {
+                what: error.to_string().into(),
+                at,
+            },
+            Self::Shape(what) => Error::Protocol {
+                what: what.into(),
+                at,
+            },
+        }
+    }
+}
+
+/// The server's name of `path`, if it is a legal one.
+fn server_path<'a>(
+    op: &'static str,
+    path: &'a str,
+    chroot: &Chroot,
+) -> Result<std::borrow::Cow<'a, str>> {
+    path::validate(path).map_err(|why| Error::invalid(op, path, why))?;
+    Ok(chroot.down(path))
+}

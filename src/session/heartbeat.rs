@@ -1,0 +1,129 @@
+//! When to ping, when to give a silent server up, and how long the session surely lives.
+//!
+//! With T the negotiated session timeout: a ping goes out after T/3 without a write, and the
+//! connection is dead after 2T/3 without a byte read, busy or idle. A full T is never waited
+//! for: the last third is left to reach another server before the session expires.
+
+use std::time::{Duration, Instant};
+
+/// The clocks of one connection. Pure arithmetic on the `now` of the caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heartbeat {
+    timeout: Duration,
+    last_read: Instant,
+    last_write: Instant,
+    /// When the unanswered ping was written.
+    ping: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
+        Self {
+            timeout,
+            last_read: now,
+            last_write: now,
+            ping: None,
+        }
+    }
+
+    /// Any byte is life: a large answer that trickles in must not kill its own connection.
+    pub(crate) fn read(&mut self, now: Instant) {
+        self.last_read = now;
+    }
+
+    pub(crate) fn wrote(&mut self, now: Instant) {
+        self.last_write = now;
+    }
+
+    pub(crate) fn ping_due(&self, now: Instant) -> bool {
+        self.ping.is_none() && now >= self.next_ping()
+    }
+
+    pub(crate) fn pinged(&mut self, now: Instant) {
+        self.ping = Some(now);
+        self.last_write = now;
+    }
+
+    /// Gives the time at which the answered ping was written; none if none was outstanding.
+    pub(crate) fn ponged(&mut self) -> Option<Instant> {
+        self.ping.take()
+    }
+
+    pub(crate) fn dead(&self, now: Instant) -> bool {
+        now >= self.dead_at()
+    }
+
+    /// The next time at which this must be looked at.
+    pub(crate) fn deadline(&self) -> Instant {
+        if self.ping.is_some() {
+            self.dead_at()
+        } else {
+            self.dead_at().min(self.next_ping())
+        }
+    }
+
+    fn next_ping(&self) -> Instant {
+        self.last_write + self.timeout / 3
+    }
+
+    fn dead_at(&self) -> Instant {
+        self.last_read + self.timeout * 2 / 3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Duration = Duration::from_millis(3_000);
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a16_silence_of_two_thirds_is_death_for_the_idle() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(T, start);
+        assert!(!beat.ping_due(start + ms(999)));
+        assert!(beat.ping_due(start + ms(1_000)));
+        beat.pinged(start + ms(1_000));
+        assert!(!beat.ping_due(start + ms(1_999)), "one ping at a time");
+        assert!(!beat.dead(start + ms(1_999)));
+        assert!(beat.dead(start + ms(2_000)));
+        assert_eq!(beat.deadline(), start + ms(2_000));
+    }
+
+    #[test]
+    fn a16_silence_of_two_thirds_is_death_for_the_busy_too() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(T, start);
+        for at in (0..2_000).step_by(10) {
+            beat.wrote(start + ms(at));
+        }
+        assert!(
+            beat.dead(start + ms(2_000)),
+            "writes are no sign of life of the server"
+        );
+    }
+
+    #[test]
+    fn any_byte_is_life() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(T, start);
+        beat.pinged(start + ms(1_000));
+        beat.read(start + ms(1_900));
+        assert!(!beat.dead(start + ms(3_800)));
+        assert!(beat.dead(start + ms(3_900)));
+    }
+
+    #[test]
+    fn a_pong_tells_when_its_ping_was_written() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(T, start);
+        assert_eq!(beat.ponged(), None);
+        beat.pinged(start + ms(1_000));
+        assert_eq!(beat.ponged(), Some(start + ms(1_000)));
+        assert_eq!(beat.ponged(), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! One connection: what is in flight on it, what is to be written, its clocks.
+//!
+//! The server answers in the order asked, so requests in flight are a queue, and their xids are
+//! contiguous: a reply's place is its distance from the front, without a map. Only an *error*
+//! may overtake (protocol.md 1.5: unknown opcodes, read-only refusals); a success out of order
+//! is a broken server and drops the connection.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::proto::header::ReplyHeader;
+use crate::proto::opcode::OpCode;
+use crate::session::heartbeat::Heartbeat;
+use crate::session::{Change, Failure};
+
+/// Who asked.
+#[derive(Debug)]
+pub(crate) enum Owner<T> {
+    User(T),
+    /// SetWatches: a refusal means that watches are not set.
+    SetWatches,
+    /// removeWatches and the like: the answer does not matter.
+    Housekeeping,
+    CloseSession,
+}
+
+/// A request that was given to the socket, or is about to be.
+#[derive(Debug)]
+pub(crate) struct Sent<T, W> {
+    pub(crate) owner: Owner<T>,
+    pub(crate) op: OpCode,
+    pub(crate) change: Option<Box<Change<W>>>,
+    pub(crate) at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// ConnectRequest is out.
+    Greeting,
+    /// Connected, but credentials are not all acknowledged: nothing else may be sent.
+    Authenticating,
+    Serving,
+    /// closeSession is out.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link<T, W> {
+    pub(crate) phase: Phase,
+    pub(crate) beat: Heartbeat,
+    /// When the ConnectRequest was written.
+    pub(crate) greeted_at: Instant,
+    /// Whether the server is cut off from its quorum.
+    pub(crate) read_only: bool,
+    /// Which of the machine's credentials were sent and not yet acknowledged.
+    pub(crate) auth_in_flight: VecDeque<usize>,
+    next_xid: i32,
+    in_flight: VecDeque<Option<Sent<T, W>>>,
+    out: Vec<u8>,
+    written: usize,
+}
+
+/// Where a reply belongs.
+#[derive(Debug)]
+pub(crate) enum Match<T, W> {
+    Found(Sent<T, W>),
+    /// A success that overtook: the server is broken.
+    OutOfOrder,
+    /// Nobody asked.
+    Unknown,
+}
+
+impl<T, W> Link<T, W> {
+    pub(crate) fn new(beat: Heartbeat, now: Instant, first_xid: i32) -> Self {
+        Self {
+            phase: Phase::Greeting,
+            beat,
+            greeted_at: now,
+            read_only: false,
+            auth_in_flight: VecDeque::new(),
+            next_xid: first_xid,
+            in_flight: VecDeque::new(),
+            out: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// The bytes that the socket has not taken yet.
+    pub(crate) fn output(&self) -> &[u8] {
+        self.out.get(self.written..).unwrap_or_default()
+    }
+
+    pub(crate) fn wrote(&mut self, n: usize, now: Instant) {
+        self.written += n;
+        if self.written >= self.out.len() {
+            self.out.clear();
+            self.written = 0;
+            // One large write must not pin its memory for the life of the connection.
+            if self.out.capacity() > KEEP_OUT {
+                self.out.shrink_to(KEEP_OUT);
+            }
+        }
+        self.beat.wrote(now);
+    }
+
+    /// Appends bytes that carry no ordinary xid: greeting, ping, credentials.
+    pub(crate) fn write_raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.out);
+    }
+
+    /// Gives `frame` the next xid and queues it.
+    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T, W>) {
+        let xid = self.next_xid;
+        self.next_xid = after(xid);
+        let start = self.out.len();
+        self.out.extend_from_slice(frame);
+        if let Some(place) = self.out.get_mut(start + 4..start + 8) {
+            place.copy_from_slice(&xid.to_be_bytes());
+        }
+        self.in_flight.push_back(Some(sent));
+    }
+
+    /// Takes the request that `header` answers out of the queue.
+    pub(crate) fn answer(&mut self, header: &ReplyHeader) -> Match<T, W> {
+        let Some(place) = self.place(header.xid) else {
+            return Match::Unknown;
+        };
+        if place > 0 && header.err == 0 {
+            return match self.in_flight.get(place) {
+                Some(Some(_)) => Match::OutOfOrder,
+                _ => Match::Unknown,
+            };
+        }
+        let found = self.in_flight.get_mut(place).and_then(Option::take);
+        while matches!(self.in_flight.front(), Some(None)) {
+            self.in_flight.pop_front();
+        }
+        found.map_or(Match::Unknown, Match::Found)
+    }
+
+    /// Whether `xid` is in flight, for a frame whose body will not be read.
+    pub(crate) fn expects(&self, xid: i32) -> bool {
+        self.place(xid)
+            .is_some_and(|place| matches!(self.in_flight.get(place), Some(Some(_))))
+    }
+
+    /// Everything in flight, oldest first.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Sent<T, W>> + '_ {
+        self.in_flight.drain(..).flatten()
+    }
+
+    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
+        self.in_flight.iter_mut().flatten()
+    }
+
+    fn place(&self, xid: i32) -> Option<usize> {
+        if xid < 1 {
+            return None;
+        }
+        let ahead = i64::try_from(self.in_flight.len()).ok()?;
+        // The xid space is 1..=i32::MAX, so it has i32::MAX members and wraps past zero.
+        let mut back = i64::from(self.next_xid) - i64::from(xid);
+        if back <= 0 {
+            back += i64::from(i32::MAX);
+        }
+        usize::try_from(ahead - back).ok()
+    }
+}
+
+/// The failure of a request whose connection broke.
+pub(crate) const LOST: Failure = Failure::ConnectionLoss { sent: true };
+
+const KEEP_OUT: usize = 256 * 1024;
+
+fn after(xid: i32) -> i32 {
+    if xid == i32::MAX { 1 } else { xid + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn link(first_xid: i32) -> Link<u32, ()> {
+        let now = Instant::now();
+        Link::new(Heartbeat::new(Duration::from_secs(10), now), now, first_xid)
+    }
+
+    fn send(link: &mut Link<u32, ()>, token: u32) -> i32 {
+        let sent = Sent {
+            owner: Owner::User(token),
+            op: OpCode::GetData,
+            change: None,
+            at: Instant::now(),
+        };
+        let start = link.output().len();
+        link.send(&[0; 12], sent);
+        i32::from_be_bytes(link.output()[start + 4..start + 8].try_into().unwrap())
+    }
+
+    fn token(found: Match<u32, ()>) -> u32 {
+        match found {
+            Match::Found(Sent {
+                owner: Owner::User(token),
+                ..
+            }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn header(xid: i32, err: i32) -> ReplyHeader {
+        ReplyHeader { xid, zxid: 1, err }
+    }
+
+    #[test]
+    fn c6_xids_wrap_to_one_with_requests_in_flight() {
+        let mut link = link(i32::MAX - 3);
+        let xids: Vec<_> = (0..8).map(|n| send(&mut link, n)).collect();
+        assert_eq!(xids[3], i32::MAX);
+        assert_eq!(xids[4], 1);
+        assert!(xids.iter().all(|xid| *xid > 0));
+        for (n, xid) in (0..).zip(xids) {
+            assert_eq!(token(link.answer(&header(xid, 0))), n);
+        }
+    }
+
+    #[test]
+    fn c5_an_answer_that_nobody_asked_for_matches_nothing() {
+        let mut link = link(1);
+        assert!(matches!(link.answer(&header(1, 0)), Match::Unknown));
+        let xid = send(&mut link, 7);
+        assert!(matches!(link.answer(&header(xid + 1, 0)), Match::Unknown));
+        assert!(matches!(link.answer(&header(xid - 1, 0)), Match::Unknown));
+        assert!(matches!(link.answer(&header(i32::MIN, 0)), Match::Unknown));
+        assert_eq!(token(link.answer(&header(xid, 0))), 7);
+        assert!(
+            matches!(link.answer(&header(xid, 0)), Match::Unknown),
+            "answered twice"
+        );
+    }
+
+    #[test]
+    fn an_error_may_overtake_and_a_success_may_not() {
+        let mut link = link(1);
+        let xids: Vec<_> = (0..3).map(|n| send(&mut link, n)).collect();
+        assert!(matches!(
+            link.answer(&header(xids[1], 0)),
+            Match::OutOfOrder
+        ));
+        assert_eq!(token(link.answer(&header(xids[1], -6))), 1);
+        assert!(matches!(link.answer(&header(xids[1], -6)), Match::Unknown));
+        assert_eq!(token(link.answer(&header(xids[0], 0))), 0);
+        assert_eq!(token(link.answer(&header(xids[2], 0))), 2);
+    }
+
+    #[test]
+    fn the_bytes_come_out_in_the_order_of_the_requests() {
+        let mut link = link(1);
+        send(&mut link, 0);
+        send(&mut link, 1);
+        assert_eq!(link.output().len(), 24);
+        link.wrote(10, Instant::now());
+        assert_eq!(link.output().len(), 14);
+        link.wrote(14, Instant::now());
+        assert!(link.output().is_empty());
+    }
+}

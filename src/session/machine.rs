@@ -1,0 +1,848 @@
+//! What survives a reconnect, and the rules by which it does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::proto::code::Code;
+use crate::proto::connect::{ConnectRequest, ConnectResponse};
+use crate::proto::event::{self, EventKind, WatcherEvent};
+use crate::proto::frame::{self, Piece};
+use crate::proto::header::{self, ReplyHeader, XID_AUTH, XID_NOTIFICATION, XID_PING};
+use crate::proto::jute::{Reader, Writer};
+use crate::proto::opcode::OpCode;
+use crate::proto::reply;
+use crate::proto::request::{AddWatchRequest, AuthRequest, RemoveWatchesRequest};
+use crate::session::event::WatchedEvent;
+use crate::session::heartbeat::Heartbeat;
+use crate::session::link::{LOST, Link, Match, Owner, Phase, Sent};
+use crate::session::state::SessionState;
+use crate::session::watches::{Disarm, WatchId, WatchKind, Watches};
+use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply, Request};
+
+/// What the machine is told once.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The session timeout to ask for.
+    pub(crate) timeout: Duration,
+    /// Whether a server without quorum will do.
+    pub(crate) read_only: bool,
+    /// The first xid of each connection; 1 but in tests of the wrap.
+    pub(crate) first_xid: i32,
+    /// The largest answer that is read.
+    pub(crate) max_reply: usize,
+}
+
+/// Credentials, replayed on each connection.
+struct Auth<T> {
+    scheme: String,
+    credential: Vec<u8>,
+    /// Who waits for the first acknowledgement.
+    token: Option<T>,
+}
+
+/// The session machine; see the [module](super) for the picture.
+pub(crate) struct Machine<T, W> {
+    options: Options,
+    state: SessionState,
+    /// Counts sessions: requests and pinned handles name the session that they are for.
+    epoch: u64,
+    id: i64,
+    password: Vec<u8>,
+    /// Whether the session was given by the user, to be re-attached or to fail.
+    attached: bool,
+    last_zxid: i64,
+    negotiated: Duration,
+    /// The send time of the latest request that the server answered.
+    lease_from: Option<Instant>,
+    auths: Vec<Auth<T>>,
+    watches: Watches<W>,
+    link: Option<Link<T, W>>,
+    /// Whether any connection of this session was announced: the next one is a reconnect.
+    was_connected: bool,
+}
+
+type Effects<T, W> = Vec<Effect<T, W>>;
+
+impl<T, W: Clone> Machine<T, W> {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            state: SessionState::Connecting,
+            epoch: 1,
+            id: 0,
+            password: vec![0; PASSWORD_LEN],
+            attached: false,
+            last_zxid: 0,
+            negotiated: options.timeout,
+            lease_from: None,
+            auths: Vec::new(),
+            watches: Watches::new(),
+            link: None,
+            was_connected: false,
+            options,
+        }
+    }
+
+    /// Goes on with a session that another client left.
+    pub(crate) fn attach(&mut self, id: i64, password: Vec<u8>) {
+        self.id = id;
+        self.password = password;
+        self.attached = true;
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        self.state
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The session's id and password; id 0 until a server with quorum gave one.
+    pub(crate) fn identity(&self) -> (i64, &[u8]) {
+        (self.id, &self.password)
+    }
+
+    pub(crate) fn last_zxid(&self) -> i64 {
+        self.last_zxid
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.negotiated
+    }
+
+    /// Until when the server cannot have given the session up.
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        self.lease_from.map(|from| from + self.negotiated)
+    }
+
+    pub(crate) fn watch_count(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// Whether requests may be [`send`](Self::send)ed now.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.phase == Phase::Serving)
+    }
+
+    pub(crate) fn output(&self) -> &[u8] {
+        self.link.as_ref().map(Link::output).unwrap_or_default()
+    }
+
+    pub(crate) fn wrote(&mut self, n: usize, now: Instant) {
+        if let Some(link) = &mut self.link {
+            link.wrote(n, now);
+        }
+    }
+
+    /// Bytes came, of whatever kind.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        if let Some(link) = &mut self.link {
+            link.beat.read(now);
+        }
+    }
+
+    /// Those in flight, for the deadlines that nobody waits for.
+    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
+        self.link.iter_mut().flat_map(Link::in_flight_mut)
+    }
+
+    /// A socket is open: greet.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        let beat = Heartbeat::new(self.negotiated, now);
+        let mut link = Link::new(beat, now, self.options.first_xid);
+        let request = ConnectRequest {
+            last_zxid: self.last_zxid,
+            timeout_ms: i32::try_from(self.options.timeout.as_millis()).unwrap_or(i32::MAX),
+            session_id: self.id,
+            password: &self.password,
+            read_only: self.options.read_only,
+        };
+        link.write_raw(|out| {
+            let start = frame::begin_frame(out);
+            request.encode(out);
+            frame::end_frame(out, start);
+        });
+        self.link = Some(link);
+    }
+
+    /// The one place where the state changes: it is published before anything else follows.
+    fn enter(&mut self, next: SessionState, fx: &mut Effects<T, W>) {
+        debug_assert!(self.state.may_become(next), "{} cannot become {next}", self.state);
+        self.state = next;
+        fx.push(Effect::Publish(next));
+    }
+
+    /// The socket is gone, for whatever reason.
+    pub(crate) fn disconnected(&mut self, fx: &mut Effects<T, W>) {
+        let Some(mut link) = self.link.take() else {
+            return;
+        };
+        let was = self.state;
+        if was.is_connected() {
+            self.enter(SessionState::Disconnected, fx);
+        }
+        self.fail_in_flight(&mut link, LOST, fx);
+        self.watches.connection_lost();
+        if was.is_connected() {
+            fx.push(Effect::Announce(self.state));
+        }
+    }
+
+    /// Queues a request; only while [`is_serving`](Self::is_serving).
+    pub(crate) fn send(&mut self, mut request: Request<T, W>, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        match request.change.as_deref() {
+            Some(Change::Arm(arming)) => {
+                let one_shot = arming.kind.is_one_shot();
+                if one_shot && self.watches.covered(&arming.path, arming.kind) {
+                    // The watch flag is the last byte of the reads that have one.
+                    if let Some(flag) = request.frame.last_mut() {
+                        *flag = 0;
+                    }
+                }
+                self.watches.arming(&arming.path, arming.kind);
+            }
+            // Servers before 3.9 would take the persistent watch with the one-shot ones.
+            Some(Change::Remove { path, watcher_type }) if self.watches.is_shared(path) => {
+                if let Some(check) = request.frame.get_mut(8..12) {
+                    if *watcher_type != 3 {
+                        check.copy_from_slice(&OpCode::CheckWatches.raw().to_be_bytes());
+                    }
+                }
+            }
+            _ => {}
+        }
+        let sent = Sent {
+            owner: Owner::User(request.token),
+            op: request.op,
+            change: request.change,
+            at: now,
+        };
+        link.send(&request.frame, sent);
+    }
+
+    /// Adds credentials; `token` hears of the first acknowledgement.
+    pub(crate) fn add_auth(&mut self, scheme: String, credential: Vec<u8>, token: Option<T>) {
+        self.auths.push(Auth {
+            scheme,
+            credential,
+            token,
+        });
+        if let (Some(link), Some(index)) = (&mut self.link, self.auths.len().checked_sub(1)) {
+            if link.phase != Phase::Greeting {
+                send_auth(link, &self.auths, index);
+            }
+        }
+    }
+
+    /// Takes back a watch whose handle is gone.
+    pub(crate) fn unwatch(
+        &mut self,
+        path: &str,
+        id: WatchId,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) {
+        if let Some((sink, disarm)) = self.watches.remove(path, id) {
+            fx.push(Effect::Forget { id, sink });
+            self.disarm(path, disarm, now);
+        }
+    }
+
+    /// Takes every watcher of a `WatcherType` off `path`, here only; each hears that it ended.
+    pub(crate) fn end_watches(
+        &mut self,
+        path: &str,
+        watcher_type: i32,
+        fx: &mut Effects<T, W>,
+    ) -> usize {
+        let state = self.state;
+        let ended = self
+            .watches
+            .take(path, |kind| kind.is_of_type(watcher_type));
+        let count = ended.len();
+        for (id, sink) in ended {
+            let event = ended_event(path, state);
+            fx.push(Effect::Fire {
+                id,
+                sink,
+                event,
+                last: true,
+            });
+        }
+        count
+    }
+
+    /// Asks the server to end the session; the answer comes as [`Drop::Closed`].
+    pub(crate) fn close_session(&mut self, now: Instant) -> bool {
+        let Some(link) = &mut self.link else {
+            return false;
+        };
+        if link.phase != Phase::Serving {
+            return false;
+        }
+        let mut bytes = Vec::with_capacity(12);
+        build(&mut bytes, OpCode::CloseSession, |_| {});
+        link.send(
+            &bytes,
+            housekeeping(Owner::CloseSession, OpCode::CloseSession, now),
+        );
+        link.phase = Phase::Closing;
+        true
+    }
+
+    /// Enters a terminal state: everything fails, every watch gets its last call.
+    pub(crate) fn terminate(&mut self, state: SessionState, fx: &mut Effects<T, W>) {
+        if self.state.is_terminal() {
+            return;
+        }
+        let failure = match state {
+            SessionState::AuthFailed => Failure::AuthFailed { sent: true },
+            _ => Failure::Closed { sent: true },
+        };
+        self.enter(state, fx);
+        if let Some(mut link) = self.link.take() {
+            self.fail_in_flight(&mut link, failure, fx);
+        }
+        self.fail_auths(failure, fx);
+        fx.push(Effect::Announce(state));
+        self.end_all_watches(state, fx);
+    }
+
+    /// What is due by the clock. `Err` says why the connection has to go.
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<(), &'static str> {
+        let greeting = self.greeting_timeout();
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        match link.phase {
+            Phase::Greeting if now >= link.greeted_at + greeting => {
+                return Err("no answer to the greeting in time");
+            }
+            Phase::Greeting => {}
+            _ if link.beat.dead(now) => return Err("no sign of life for 2/3 of the timeout"),
+            _ if link.beat.ping_due(now) => {
+                link.write_raw(|out| {
+                    let start = frame::begin_frame(out);
+                    header::request_header(out, XID_PING, OpCode::Ping);
+                    frame::end_frame(out, start);
+                });
+                link.beat.pinged(now);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// When [`tick`](Self::tick) has to be called at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        Some(match link.phase {
+            Phase::Greeting => link.greeted_at + self.greeting_timeout(),
+            _ => link.beat.deadline(),
+        })
+    }
+
+    /// A server that accepts and never answers must not use up the session: a third of it, but
+    /// time enough for a busy server.
+    fn greeting_timeout(&self) -> Duration {
+        (self.negotiated / 3).clamp(Duration::from_millis(300), Duration::from_secs(5))
+    }
+
+    /// One frame, or the head of one that is too large to read.
+    pub(crate) fn on_piece(
+        &mut self,
+        piece: Piece<'_>,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        if link.phase == Phase::Greeting {
+            return match piece {
+                Piece::Frame(bytes) => self.on_greeting(bytes, now, fx),
+                Piece::Oversize { .. } => Err(protocol("the answer to the greeting is too large")),
+            };
+        }
+        match piece {
+            Piece::Frame(bytes) => self.on_frame(bytes, now, fx),
+            Piece::Oversize { head, len } => self.on_oversize(head, len, fx),
+        }
+    }
+
+    fn on_greeting(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let answer = ConnectResponse::decode(bytes).map_err(|e| protocol(&e.to_string()))?;
+        let read_only = answer.read_only.unwrap_or(false);
+        if read_only && !self.options.read_only {
+            return Err(protocol(
+                "a read-only server took a client that wants writes",
+            ));
+        }
+        if answer.timeout_ms <= 0 {
+            if self.id == 0 {
+                return Err(protocol("a new session was refused"));
+            }
+            self.expire(fx);
+            return Err(Drop::Expired);
+        }
+        if !read_only && self.id != 0 && answer.session_id != self.id {
+            // The server made a new session without saying that the old one is gone; some do
+            // (reliability.md A6). It is gone all the same. The new one is not taken over: a
+            // fresh greeting will make one that both sides agree on.
+            self.expire(fx);
+            return Err(Drop::Expired);
+        }
+        // A server without quorum hands out ids that no other server knows.
+        if !read_only {
+            self.id = answer.session_id;
+            self.password = answer.password;
+        }
+        self.negotiated = Duration::from_millis(u64::try_from(answer.timeout_ms).unwrap_or(0));
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        link.read_only = read_only;
+        self.lease_from = self.lease_from.max(Some(link.greeted_at));
+        link.beat = Heartbeat::new(self.negotiated, now);
+        link.phase = Phase::Authenticating;
+        for index in 0..self.auths.len() {
+            send_auth(link, &self.auths, index);
+        }
+        if self.auths.is_empty() {
+            self.establish(now, fx);
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, bytes: &[u8], now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
+        let mut reader = Reader::new(bytes);
+        let header = ReplyHeader::decode(&mut reader).map_err(|e| protocol(&e.to_string()))?;
+        match header.xid {
+            XID_NOTIFICATION => self.on_event(&header, reader.rest(), now, fx),
+            XID_PING => {
+                if let Some(link) = &mut self.link {
+                    let answered = link.beat.ponged();
+                    self.lease_from = self.lease_from.max(answered);
+                }
+                Ok(())
+            }
+            XID_AUTH => self.on_auth(&header, now, fx),
+            _ => self.on_reply(&header, reader.rest(), now, fx),
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        header: &ReplyHeader,
+        body: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let heard = WatcherEvent::decode(body).map_err(|e| protocol(&e.to_string()))?;
+        let kind = EventKind::from_raw(heard.kind);
+        let zxid = (header.zxid > 0).then_some(header.zxid);
+        let state = self.state;
+        let path = heard.path;
+        let disarm = self.watches.fire(kind, &path, |id, sink, last| {
+            let event = WatchedEvent {
+                kind,
+                path: path.clone(),
+                state,
+                zxid,
+            };
+            fx.push(Effect::Fire {
+                id,
+                sink: sink.clone(),
+                event,
+                last,
+            });
+        });
+        self.disarm(&path, disarm, now);
+        Ok(())
+    }
+
+    fn on_auth(
+        &mut self,
+        header: &ReplyHeader,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let Some(index) = link.auth_in_flight.pop_front() else {
+            return Err(protocol("an answer to credentials that were not sent"));
+        };
+        if header.err != 0 {
+            self.terminate(SessionState::AuthFailed, fx);
+            return Err(Drop::AuthFailed);
+        }
+        if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
+            let reply = Reply {
+                code: 0,
+                zxid: header.zxid,
+                body: Vec::new(),
+            };
+            fx.push(Effect::Done {
+                token,
+                outcome: Outcome::Reply(reply),
+                armed: None,
+            });
+        }
+        if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
+            self.establish(now, fx);
+        }
+        Ok(())
+    }
+
+    /// The server knows who we are: set the watches again, then let requests through.
+    fn establish(&mut self, now: Instant, fx: &mut Effects<T, W>) {
+        let Some(link) = &mut self.link else { return };
+        link.phase = Phase::Serving;
+        for lists in self.watches.batches(SET_WATCHES_MAX_LEN) {
+            let two = !lists[3].is_empty() || !lists[4].is_empty();
+            let op = if two {
+                OpCode::SetWatches2
+            } else {
+                OpCode::SetWatches
+            };
+            let mut bytes = Vec::new();
+            build(&mut bytes, op, |out| {
+                let lists = [&*lists[0], &*lists[1], &*lists[2], &*lists[3], &*lists[4]];
+                event::encode_set_watches(out, self.last_zxid, lists, two);
+            });
+            link.send(&bytes, housekeeping(Owner::SetWatches, op, now));
+        }
+        let read_only = link.read_only;
+        self.enter(
+            if read_only { SessionState::ReadOnly } else { SessionState::Connected },
+            fx,
+        );
+        fx.push(Effect::Announce(self.state));
+        if self.was_connected {
+            // The server arms persistent watches again but does not replay what they missed.
+            let state = self.state;
+            self.watches.lasting(|path, id, sink| {
+                let event = WatchedEvent {
+                    kind: EventKind::Resync,
+                    path: path.to_owned(),
+                    state,
+                    zxid: None,
+                };
+                fx.push(Effect::Fire {
+                    id,
+                    sink: sink.clone(),
+                    event,
+                    last: false,
+                });
+            });
+        }
+        self.was_connected = true;
+        self.attached = false;
+    }
+
+    fn on_reply(
+        &mut self,
+        header: &ReplyHeader,
+        body: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let sent = match link.answer(header) {
+            Match::Found(sent) => sent,
+            Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
+            Match::Unknown => return Err(protocol("an answer to no request")),
+        };
+        self.lease_from = self.lease_from.max(Some(sent.at));
+        match sent.owner {
+            Owner::User(token) => {
+                // Only answers move it: an event or a ping may run ahead of events of the same
+                // transaction that are still to come (ZOOKEEPER-1417).
+                if header.zxid > 0 {
+                    self.last_zxid = header.zxid;
+                }
+                let code = match sent.op {
+                    // addWatch says in its body what others say in the header. A body that
+                    // cannot be read leaves the watch unset.
+                    OpCode::AddWatch if header.err == 0 => {
+                        reply::error_body(body).unwrap_or(Code::MarshallingError.raw())
+                    }
+                    _ => header.err,
+                };
+                let armed = match sent.change.map(|change| *change) {
+                    Some(Change::Arm(arming)) => self.settle(arming, sent.op, code, now, fx),
+                    Some(Change::Remove { path, watcher_type }) => {
+                        if matches!(Code::from_raw(code), Code::Ok | Code::NoWatcher) {
+                            self.end_watches(&path, watcher_type, fx);
+                        }
+                        None
+                    }
+                    None => None,
+                };
+                let reply = Reply {
+                    code,
+                    zxid: header.zxid,
+                    body: body.to_vec(),
+                };
+                fx.push(Effect::Done {
+                    token,
+                    outcome: Outcome::Reply(reply),
+                    armed,
+                });
+                match Code::from_raw(code) {
+                    // The session is somewhere else, or gone: the next greeting tells.
+                    Code::SessionMoved => Err(protocol("the session moved to another server")),
+                    Code::SessionExpired => Err(protocol("the server says the session expired")),
+                    _ => Ok(()),
+                }
+            }
+            Owner::SetWatches if header.err != 0 => Err(protocol(&format!(
+                "watches were refused: {}",
+                Code::from_raw(header.err)
+            ))),
+            Owner::SetWatches | Owner::Housekeeping => Ok(()),
+            Owner::CloseSession => Err(Drop::Closed),
+        }
+    }
+
+    fn on_oversize(&mut self, head: &[u8], len: usize, fx: &mut Effects<T, W>) -> Result<(), Drop> {
+        let header =
+            ReplyHeader::decode(&mut Reader::new(head)).map_err(|e| protocol(&e.to_string()))?;
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        // A length that is garbage would have us skip for ever: only what answers a request of
+        // ours may be large.
+        if !link.expects(header.xid) {
+            return Err(protocol("a frame is too large"));
+        }
+        let Match::Found(sent) = link.answer(&header) else {
+            return Err(protocol("an answer overtook an earlier request"));
+        };
+        let Owner::User(token) = sent.owner else {
+            return Err(protocol("a frame is too large"));
+        };
+        self.never_armed(sent.change, fx);
+        let failure = Failure::TooLarge {
+            len,
+            limit: self.options.max_reply,
+        };
+        fx.push(Effect::Done {
+            token,
+            outcome: Outcome::Failed(failure),
+            armed: None,
+        });
+        Ok(())
+    }
+
+    /// Enters a watch into the table, or forgets it, as the reply says.
+    fn settle(
+        &mut self,
+        arming: Arming<W>,
+        op: OpCode,
+        code: i32,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Option<(Arc<str>, WatchId)> {
+        let kind = match (op, Code::from_raw(code)) {
+            (_, Code::Ok) => arming.kind,
+            // The one failure that sets a watch: `exists` waits for the node to come.
+            (OpCode::Exists, Code::NoNode) => WatchKind::Exist,
+            _ => {
+                self.watches.not_armed(&arming.path, arming.kind);
+                fx.push(Effect::Forget {
+                    id: arming.id,
+                    sink: arming.sink,
+                });
+                return None;
+            }
+        };
+        self.watches
+            .armed(&arming.path, kind, arming.id, arming.sink);
+        if op == OpCode::AddWatch && self.watches.has_both_lasting(&arming.path) {
+            // Servers before 3.9 hold one mode a path: see the table's module.
+            if let Some(link) = &mut self.link {
+                let mut bytes = Vec::new();
+                build(&mut bytes, OpCode::AddWatch, |out| {
+                    let request = AddWatchRequest {
+                        path: &arming.path,
+                        mode: 1,
+                    };
+                    request.encode(&mut Writer::new(out));
+                });
+                link.send(
+                    &bytes,
+                    housekeeping(Owner::Housekeeping, OpCode::AddWatch, now),
+                );
+            }
+        }
+        Some((arming.path, arming.id))
+    }
+
+    fn disarm(&mut self, path: &str, disarm: Disarm, now: Instant) {
+        let Disarm::Remove(kind) = disarm else { return };
+        let Some(link) = &mut self.link else { return };
+        if link.phase != Phase::Serving {
+            return;
+        }
+        let mut bytes = Vec::new();
+        build(&mut bytes, OpCode::RemoveWatches, |out| {
+            RemoveWatchesRequest { path, kind }.encode(&mut Writer::new(out));
+        });
+        link.send(
+            &bytes,
+            housekeeping(Owner::Housekeeping, OpCode::RemoveWatches, now),
+        );
+    }
+
+    /// The server's verdict: the session is gone. The caller drops the connection.
+    fn expire(&mut self, fx: &mut Effects<T, W>) {
+        self.epoch += 1;
+        self.enter(SessionState::Expired, fx);
+        if let Some(mut link) = self.link.take() {
+            self.fail_in_flight(&mut link, Failure::SessionExpired { sent: true }, fx);
+        }
+        fx.push(Effect::Announce(self.state));
+        self.end_all_watches(self.state, fx);
+        self.id = 0;
+        self.password = vec![0; PASSWORD_LEN];
+        self.last_zxid = 0;
+        self.lease_from = None;
+        self.negotiated = self.options.timeout;
+        self.was_connected = false;
+    }
+
+    /// Every server is provably behind what this session saw, and the session's time is over:
+    /// the ensemble lost its data, and the session with it.
+    pub(crate) fn give_up_session(&mut self, fx: &mut Effects<T, W>) {
+        if self.state == SessionState::Disconnected {
+            self.expire(fx);
+        }
+    }
+
+    /// Starts over after an expiry.
+    pub(crate) fn renew(&mut self, fx: &mut Effects<T, W>) {
+        if self.state == SessionState::Expired {
+            self.enter(SessionState::Connecting, fx);
+            fx.push(Effect::Announce(self.state));
+        }
+    }
+
+    fn fail_in_flight(&mut self, link: &mut Link<T, W>, failure: Failure, fx: &mut Effects<T, W>) {
+        for sent in link.drain() {
+            self.never_armed(sent.change, fx);
+            if let Owner::User(token) = sent.owner {
+                let outcome = Outcome::Failed(failure);
+                fx.push(Effect::Done {
+                    token,
+                    outcome,
+                    armed: None,
+                });
+            }
+        }
+    }
+
+    fn never_armed(&mut self, change: Option<Box<Change<W>>>, fx: &mut Effects<T, W>) {
+        if let Some(Change::Arm(arming)) = change.map(|change| *change) {
+            self.watches.not_armed(&arming.path, arming.kind);
+            fx.push(Effect::Forget {
+                id: arming.id,
+                sink: arming.sink,
+            });
+        }
+    }
+
+    fn fail_auths(&mut self, failure: Failure, fx: &mut Effects<T, W>) {
+        for token in self.auths.iter_mut().filter_map(|auth| auth.token.take()) {
+            fx.push(Effect::Done {
+                token,
+                outcome: Outcome::Failed(failure),
+                armed: None,
+            });
+        }
+    }
+
+    fn end_all_watches(&mut self, state: SessionState, fx: &mut Effects<T, W>) {
+        self.watches.end(|path, id, sink| {
+            let event = ended_event(path, state);
+            fx.push(Effect::Fire {
+                id,
+                sink,
+                event,
+                last: true,
+            });
+        });
+    }
+}
+
+impl<T, W> std::fmt::Debug for Machine<T, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither the session's password nor the credentials: both open doors.
+        f.debug_struct("Machine")
+            .field("state", &self.state)
+            .field("epoch", &self.epoch)
+            .field("id", &format_args!("0x{:x}", self.id))
+            .finish_non_exhaustive()
+    }
+}
+
+fn ended_event(path: &str, state: SessionState) -> WatchedEvent {
+    WatchedEvent {
+        kind: EventKind::Ended,
+        path: path.to_owned(),
+        state,
+        zxid: None,
+    }
+}
+
+fn send_auth<T, W>(link: &mut Link<T, W>, auths: &[Auth<T>], index: usize) {
+    let Some(auth) = auths.get(index) else { return };
+    link.write_raw(|out| {
+        let start = frame::begin_frame(out);
+        header::request_header(out, XID_AUTH, OpCode::Auth);
+        let request = AuthRequest {
+            scheme: &auth.scheme,
+            credential: &auth.credential,
+        };
+        request.encode(&mut Writer::new(out));
+        frame::end_frame(out, start);
+    });
+    link.auth_in_flight.push_back(index);
+}
+
+/// A whole frame with an xid to be filled in.
+pub(crate) fn build(out: &mut Vec<u8>, op: OpCode, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = frame::begin_frame(out);
+    header::request_header(out, 0, op);
+    body(out);
+    frame::end_frame(out, start);
+}
+
+fn housekeeping<T, W>(owner: Owner<T>, op: OpCode, now: Instant) -> Sent<T, W> {
+    Sent {
+        owner,
+        op,
+        change: None,
+        at: now,
+    }
+}
+
+fn protocol(what: &str) -> Drop {
+    Drop::Protocol(what.to_owned())
+}
+
+const PASSWORD_LEN: usize = 16;
+
+/// Java's figure, but of encoded bytes, where Java counts characters: ZOOKEEPER-706.
+const SET_WATCHES_MAX_LEN: usize = 128 * 1024;

@@ -1,0 +1,414 @@
+//! Who watches what.
+//!
+//! One table, path to watchers, owned by the IO thread. A watcher enters with the reply that
+//! armed it on the server and leaves with its event, with its handle, or with the session. The
+//! table also knows what the *server* still holds, since taking a watch back there is coarser
+//! than taking it back here:
+//!
+//! * Servers before 3.9 keep one mode per connection, path and table: a one-shot watch set on a
+//!   path with a persistent one *replaces* it (ZOOKEEPER-4466). So a one-shot read under a
+//!   persistent watch of ours is not armed at all: the persistent one brings its event
+//!   ([`Watches::covered`]).
+//! * `removeWatches` of one kind may take another with it. So a watch is taken back on the server
+//!   only when that cannot hurt what is left; else it stays, its events find nobody, and it goes
+//!   with the last watcher of the path ([`Entry::stale`]).
+//! * While a request that arms a path is in flight, nothing on that path is taken back: the
+//!   removal would reach the server after it ([`Entry::arming`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::proto::event::EventKind;
+
+/// The name of one watch, given out by the client floor, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WatchId(pub(crate) u64);
+
+/// What a watch listens to, as the client remembers it for a reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchKind {
+    /// One-shot, on a node that was there.
+    Data,
+    /// One-shot, on a node that was not there.
+    Exist,
+    /// One-shot, on the children.
+    Child,
+    /// Stays; the node and its children's names.
+    Persistent,
+    /// Stays; the node and everything below.
+    Recursive,
+}
+
+impl WatchKind {
+    pub(crate) fn is_one_shot(self) -> bool {
+        matches!(self, Self::Data | Self::Exist | Self::Child)
+    }
+
+    /// The position in SetWatches2.
+    fn list(self) -> usize {
+        match self {
+            Self::Data => 0,
+            Self::Exist => 1,
+            Self::Child => 2,
+            Self::Persistent => 3,
+            Self::Recursive => 4,
+        }
+    }
+
+    fn hears(self, event: EventKind, same_path: bool) -> bool {
+        match self {
+            Self::Data | Self::Exist => {
+                same_path
+                    && matches!(
+                        event,
+                        EventKind::Created | EventKind::Deleted | EventKind::DataChanged
+                    )
+            }
+            Self::Child => {
+                same_path && matches!(event, EventKind::Deleted | EventKind::ChildrenChanged)
+            }
+            Self::Persistent => same_path && event != EventKind::Resync,
+            // A recursive watch learns of children by their own events, never by
+            // ChildrenChanged (ZOOKEEPER-4475).
+            Self::Recursive => !matches!(event, EventKind::ChildrenChanged | EventKind::Resync),
+        }
+    }
+}
+
+/// What to ask of the server after a watcher left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disarm {
+    Nothing,
+    /// Send removeWatches with this `WatcherType`: 1 children, 2 data, 3 any. The finer types 4
+    /// and 5 are unknown to servers before 3.9.
+    Remove(i32),
+}
+
+#[derive(Debug)]
+struct Watcher<W> {
+    id: WatchId,
+    kind: WatchKind,
+    sink: W,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    watchers: Vec<Watcher<W>>,
+    /// Requests in flight that arm this path; of them, those that add a persistent watch.
+    arming: u32,
+    arming_lasting: u32,
+    /// The server holds more than `watchers` need.
+    stale: bool,
+}
+
+impl<W> Entry<W> {
+    fn any(&self, wanted: impl Fn(WatchKind) -> bool) -> bool {
+        self.watchers.iter().any(|w| wanted(w.kind))
+    }
+
+    fn is_unused(&self) -> bool {
+        self.watchers.is_empty() && self.arming == 0
+    }
+}
+
+/// The table. `W` is the opaque token that the floors above get back with each event.
+#[derive(Debug)]
+pub(crate) struct Watches<W> {
+    entries: HashMap<Arc<str>, Entry<W>>,
+    /// Recursive watchers; if none, events need not look at ancestors.
+    recursive: usize,
+    len: usize,
+}
+
+impl<W> Watches<W> {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: HashMap::new(),
+            recursive: 0,
+            len: 0,
+        }
+    }
+
+    /// The number of watchers.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Notes that a request which arms `path` goes out.
+    pub(crate) fn arming(&mut self, path: &Arc<str>, kind: WatchKind) {
+        let entry = self.entries.entry(path.clone()).or_default();
+        entry.arming += 1;
+        if !kind.is_one_shot() {
+            entry.arming_lasting += 1;
+        }
+    }
+
+    /// Whether a one-shot watch of `kind` on `path` is covered by a persistent watch which the
+    /// server holds or is about to hold, and so must not be armed.
+    pub(crate) fn covered(&self, path: &str, kind: WatchKind) -> bool {
+        let Some(entry) = self.entries.get(path) else {
+            return false;
+        };
+        if entry.arming_lasting > 0 {
+            return true;
+        }
+        entry.any(|k| match k {
+            WatchKind::Persistent => true,
+            WatchKind::Recursive => kind != WatchKind::Child,
+            _ => false,
+        })
+    }
+
+    /// Whether a lasting watch sits on `path`.
+    pub(crate) fn is_shared(&self, path: &str) -> bool {
+        self.entries
+            .get(path)
+            .is_some_and(|entry| entry.arming_lasting > 0 || entry.any(|k| !k.is_one_shot()))
+    }
+
+    /// The reply came and armed the watch: from here on it hears events.
+    pub(crate) fn armed(&mut self, path: &Arc<str>, kind: WatchKind, id: WatchId, sink: W) {
+        self.len += 1;
+        if kind == WatchKind::Recursive {
+            self.recursive += 1;
+        }
+        let entry = self.entries.entry(path.clone()).or_default();
+        entry.settle(kind);
+        entry.watchers.push(Watcher { id, kind, sink });
+    }
+
+    /// The request failed: nothing was armed.
+    pub(crate) fn not_armed(&mut self, path: &str, kind: WatchKind) {
+        if let Some(entry) = self.entries.get_mut(path) {
+            entry.settle(kind);
+            if entry.is_unused() && !entry.stale {
+                self.entries.remove(path);
+            }
+        }
+    }
+
+    /// Whether both kinds of lasting watch sit on `path`. Servers before 3.9 then hold only the
+    /// one that was added last in their data table, so the recursive one must be added again.
+    pub(crate) fn has_both_lasting(&self, path: &str) -> bool {
+        self.entries.get(path).is_some_and(|entry| {
+            entry.any(|k| k == WatchKind::Persistent) && entry.any(|k| k == WatchKind::Recursive)
+        })
+    }
+
+    /// Removes one watcher and gives it back, with what the server must be told.
+    pub(crate) fn remove(&mut self, path: &str, id: WatchId) -> Option<(W, Disarm)> {
+        let entry = self.entries.get_mut(path)?;
+        let at = entry.watchers.iter().position(|w| w.id == id)?;
+        let gone = entry.watchers.swap_remove(at);
+        self.len -= 1;
+        if gone.kind == WatchKind::Recursive {
+            self.recursive -= 1;
+        }
+        let kind = gone.kind;
+        let still = entry.any(|k| k == kind || (k != WatchKind::Child && kind.shares_table(k)));
+        let lasting = entry.any(|k| !k.is_one_shot());
+        let disarm = if entry.arming > 0 {
+            entry.stale = true;
+            Disarm::Nothing
+        } else if entry.watchers.is_empty() {
+            let any = entry.stale || !kind.is_one_shot();
+            self.entries.remove(path);
+            Disarm::Remove(if any { 3 } else { kind.watcher_type() })
+        } else if still || (kind.is_one_shot() && lasting) {
+            Disarm::Nothing
+        } else if kind.is_one_shot() && !entry.stale {
+            Disarm::Remove(kind.watcher_type())
+        } else {
+            entry.stale = true;
+            Disarm::Nothing
+        };
+        Some((gone.sink, disarm))
+    }
+
+    /// Takes the watchers on `path` that are `wanted` out, telling the server nothing.
+    pub(crate) fn take(
+        &mut self,
+        path: &str,
+        wanted: impl Fn(WatchKind) -> bool,
+    ) -> Vec<(WatchId, W)> {
+        let Some(entry) = self.entries.get_mut(path) else {
+            return Vec::new();
+        };
+        let (gone, kept) = std::mem::take(&mut entry.watchers)
+            .into_iter()
+            .partition(|w: &Watcher<W>| wanted(w.kind));
+        let gone: Vec<Watcher<W>> = gone;
+        entry.watchers = kept;
+        self.len -= gone.len();
+        self.recursive -= gone
+            .iter()
+            .filter(|w| w.kind == WatchKind::Recursive)
+            .count();
+        if entry.is_unused() {
+            self.entries.remove(path);
+        }
+        gone.into_iter().map(|w| (w.id, w.sink)).collect()
+    }
+
+    /// Calls `hear(id, sink, is its last)` for each watcher that the event concerns, and removes
+    /// the one-shot ones. Tells whether the server now holds a watch on `path` that nobody wants.
+    pub(crate) fn fire(
+        &mut self,
+        event: EventKind,
+        path: &str,
+        mut hear: impl FnMut(WatchId, &W, bool),
+    ) -> Disarm {
+        let mut disarm = Disarm::Nothing;
+        if let Some(entry) = self.entries.get_mut(path) {
+            let before = entry.watchers.len();
+            entry.watchers.retain(|w| {
+                if !w.kind.hears(event, true) {
+                    return true;
+                }
+                hear(w.id, &w.sink, w.kind.is_one_shot());
+                !w.kind.is_one_shot()
+            });
+            self.len -= before - entry.watchers.len();
+            if entry.is_unused() {
+                if entry.stale {
+                    disarm = Disarm::Remove(3);
+                }
+                self.entries.remove(path);
+            }
+        }
+        if self.recursive > 0 {
+            let mut rest = path;
+            while let Some((parent, _)) = rest.rsplit_once('/') {
+                let at = if parent.is_empty() { "/" } else { parent };
+                if at != path {
+                    if let Some(entry) = self.entries.get(at) {
+                        for w in &entry.watchers {
+                            if w.kind == WatchKind::Recursive && w.kind.hears(event, false) {
+                                hear(w.id, &w.sink, false);
+                            }
+                        }
+                    }
+                }
+                if parent.is_empty() {
+                    break;
+                }
+                rest = parent;
+            }
+        }
+        disarm
+    }
+
+    /// Visits every lasting watcher: after a reconnect they may have missed events.
+    pub(crate) fn lasting(&self, mut visit: impl FnMut(&str, WatchId, &W)) {
+        for (path, entry) in &self.entries {
+            for w in entry.watchers.iter().filter(|w| !w.kind.is_one_shot()) {
+                visit(path, w.id, &w.sink);
+            }
+        }
+    }
+
+    /// The connection is gone, and with it everything that the server held for it.
+    pub(crate) fn connection_lost(&mut self) {
+        self.entries.retain(|_, entry| {
+            entry.stale = false;
+            !entry.is_unused()
+        });
+    }
+
+    /// Empties the table, giving each watcher its last word.
+    pub(crate) fn end(&mut self, mut visit: impl FnMut(&str, WatchId, W)) {
+        for (path, entry) in self.entries.drain() {
+            for w in entry.watchers {
+                visit(&path, w.id, w.sink);
+            }
+        }
+        self.recursive = 0;
+        self.len = 0;
+    }
+
+    /// Cuts everything into SetWatches bodies: each batch is five lists of paths, and no batch
+    /// has more than `max` encoded bytes unless it is a single path.
+    ///
+    /// The server refuses frames over its `jute.maxbuffer` by closing the connection, so one
+    /// request for all watches would keep a large client out for ever (ZOOKEEPER-706).
+    pub(crate) fn batches(&self, max: usize) -> Vec<[Vec<&str>; 5]> {
+        // Header, relative zxid and the five counts.
+        const FIXED: usize = 8 + 8 + 5 * 4;
+        let mut batches = Vec::new();
+        let mut batch: [Vec<&str>; 5] = Default::default();
+        let mut size = FIXED;
+        for (path, entry) in &self.entries {
+            let mut lists = [false; 5];
+            for w in &entry.watchers {
+                if let Some(list) = lists.get_mut(w.kind.list()) {
+                    *list = true;
+                }
+            }
+            for (list, wanted) in lists.into_iter().enumerate() {
+                if !wanted {
+                    continue;
+                }
+                let cost = 4 + path.len();
+                if size + cost > max && size > FIXED {
+                    batches.push(std::mem::take(&mut batch));
+                    size = FIXED;
+                }
+                size += cost;
+                if let Some(paths) = batch.get_mut(list) {
+                    paths.push(path);
+                }
+            }
+        }
+        if size > FIXED {
+            batches.push(batch);
+        }
+        batches
+    }
+}
+
+impl<W> Entry<W> {
+    fn settle(&mut self, kind: WatchKind) {
+        self.arming = self.arming.saturating_sub(1);
+        if !kind.is_one_shot() {
+            self.arming_lasting = self.arming_lasting.saturating_sub(1);
+        }
+    }
+}
+
+impl<W> Default for Entry<W> {
+    fn default() -> Self {
+        Self {
+            watchers: Vec::new(),
+            arming: 0,
+            arming_lasting: 0,
+            stale: false,
+        }
+    }
+}
+
+impl WatchKind {
+    /// The server keeps data and exist watches in one table.
+    fn shares_table(self, other: Self) -> bool {
+        matches!(self, Self::Data | Self::Exist) && matches!(other, Self::Data | Self::Exist)
+    }
+
+    /// Whether the server's `WatcherType` names this kind.
+    pub(crate) fn is_of_type(self, watcher_type: i32) -> bool {
+        match watcher_type {
+            1 => self == Self::Child,
+            2 => matches!(self, Self::Data | Self::Exist),
+            3 => true,
+            4 => self == Self::Persistent,
+            5 => self == Self::Recursive,
+            _ => false,
+        }
+    }
+
+    fn watcher_type(self) -> i32 {
+        match self {
+            Self::Child => 1,
+            Self::Data | Self::Exist => 2,
+            Self::Persistent | Self::Recursive => 3,
+        }
+    }
+}
