@@ -24,10 +24,7 @@ pub struct At {
 
 impl At {
     pub(crate) fn new(op: &'static str, path: impl Into<Box<str>>) -> Box<Self> {
-        Box::new(Self {
-            op,
-            path: path.into(),
-        })
+        Box::new(Self { op, path: path.into() })
     }
 }
 
@@ -234,21 +231,14 @@ pub enum RecipeError {
 }
 
 fn sent_words(sent: bool) -> &'static str {
-    if sent {
-        "after the request was sent"
-    } else {
-        "before the request was sent"
-    }
+    if sent { "after the request was sent" } else { "before the request was sent" }
 }
 
 fn tried_words(tried: &[(String, String)]) -> String {
     if tried.is_empty() {
         return "no host answered in time".into();
     }
-    let all: Vec<_> = tried
-        .iter()
-        .map(|(host, why)| format!("{host} ({why})"))
-        .collect();
+    let all: Vec<_> = tried.iter().map(|(host, why)| format!("{host} ({why})")).collect();
     all.join(", ")
 }
 
@@ -279,18 +269,12 @@ impl Error {
 
     /// Whether this client can never work again: closed, refused credentials, or forked.
     pub fn is_terminal(&self) -> bool {
-        matches!(
-            self,
-            Self::AuthFailed { .. } | Self::Closed { .. } | Self::Forked { .. }
-        )
+        matches!(self, Self::AuthFailed { .. } | Self::Closed { .. } | Self::Forked { .. })
     }
 
     /// Whether the connection, and not the request, was the trouble.
     pub fn is_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::ConnectionLoss { .. } | Self::Timeout { .. } | Self::Connect { .. }
-        )
+        matches!(self, Self::ConnectionLoss { .. } | Self::Timeout { .. } | Self::Connect { .. })
     }
 
     /// The operation and path of the failed call, where there was one.
@@ -314,10 +298,7 @@ impl Error {
     }
 
     pub(crate) fn invalid(op: &'static str, path: &str, why: impl Into<Box<str>>) -> Self {
-        Self::Invalid {
-            why: why.into(),
-            at: At::new(op, path),
-        }
+        Self::Invalid { why: why.into(), at: At::new(op, path) }
     }
 }
 
@@ -334,20 +315,14 @@ mod tests {
 
     #[test]
     fn message_names_operation_and_path_first() {
-        let error = Error::Refused {
-            code: Code::BadVersion,
-            at: At::new("set_data", "/app/a"),
-        };
+        let error = Error::Refused { code: Code::BadVersion, at: At::new("set_data", "/app/a") };
         assert_eq!(error.to_string(), "set_data /app/a: bad version");
     }
 
     #[test]
     fn only_what_was_sent_may_have_been_applied() {
         for sent in [false, true] {
-            let error = Error::ConnectionLoss {
-                sent,
-                at: At::new("create", "/a"),
-            };
+            let error = Error::ConnectionLoss { sent, at: At::new("create", "/a") };
             assert_eq!(error.applied() == Applied::Unknown, sent);
         }
     }

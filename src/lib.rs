@@ -4,12 +4,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
 mod client;
@@ -17,6 +12,7 @@ mod error;
 mod io;
 pub mod path;
 mod proto;
+pub mod recipes;
 mod session;
 
 pub use client::builder::{ClientBuilder, ExpiryPolicy, WhenDisconnected, WhenFull};
@@ -29,6 +25,7 @@ pub use client::transaction::{ClientTransaction, OpResult, Transaction, Transact
 pub use client::watch::{Watch, WatchWait};
 pub use client::{Client, Pending, WeakClient};
 pub use error::{Applied, At, Error, RecipeError, Result};
+pub use io::life::Loss;
 pub use proto::acl::{Acl, Permissions, digest_id};
 pub use proto::code::Code;
 pub use proto::event::EventKind;

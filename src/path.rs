@@ -302,11 +302,7 @@ mod tests {
     fn c11_accepts_what_the_server_accepts() {
         for (path, plain, sequential) in ASKED {
             assert_eq!(validate(path).is_ok(), *plain, "{path:?}");
-            assert_eq!(
-                validate_sequential(path).is_ok(),
-                *sequential,
-                "{path:?}, sequential"
-            );
+            assert_eq!(validate_sequential(path).is_ok(), *sequential, "{path:?}, sequential");
         }
     }
 
@@ -358,11 +354,7 @@ mod tests {
             ("-000000001", -1),
         ] {
             assert_eq!(parse_sequence(text), Some(sequence), "{text}");
-            assert_eq!(
-                sequence_cuts(&format!("x{text}")).last(),
-                Some(("x", sequence)),
-                "{text}"
-            );
+            assert_eq!(sequence_cuts(&format!("x{text}")).last(), Some(("x", sequence)), "{text}");
         }
     }
 

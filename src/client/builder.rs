@@ -242,9 +242,8 @@ impl ClientBuilder {
             listeners: self.listeners,
         };
         let started = threads::start(setup);
-        let (shared, threads) = started.map_err(|source| Error::Start {
-            source: Arc::new(source),
-        })?;
+        let (shared, threads) =
+            started.map_err(|source| Error::Start { source: Arc::new(source) })?;
         let scope = Scope {
             chroot: Chroot::new(&parsed.chroot),
             timeout: self.call_timeout,
@@ -258,24 +257,19 @@ impl ClientBuilder {
 
         match connected.recv_timeout(self.connect_timeout) {
             Ok(Ok(())) => Ok(client),
-            Ok(Err(FirstFailure::AuthFailed)) => Err(Error::AuthFailed {
-                sent: true,
-                at: At::new("connect", ""),
-            }),
-            Ok(Err(FirstFailure::SessionExpired)) => Err(Error::SessionExpired {
-                sent: true,
-                at: At::new("connect", ""),
-            }),
+            Ok(Err(FirstFailure::AuthFailed)) => {
+                Err(Error::AuthFailed { sent: true, at: At::new("connect", "") })
+            }
+            Ok(Err(FirstFailure::SessionExpired)) => {
+                Err(Error::SessionExpired { sent: true, at: At::new("connect", "") })
+            }
             Err(RecvTimeoutError::Timeout) => {
                 let tried = client.tried(Instant::now() + Duration::from_secs(1));
-                Err(Error::Connect {
-                    tried: tried.into(),
-                })
+                Err(Error::Connect { tried: tried.into() })
             }
-            Err(RecvTimeoutError::Disconnected) => Err(Error::Closed {
-                sent: false,
-                at: At::new("connect", ""),
-            }),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Error::Closed { sent: false, at: At::new("connect", "") })
+            }
         }
     }
 }

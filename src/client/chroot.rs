@@ -10,11 +10,7 @@ pub struct Chroot(Arc<str>);
 impl Chroot {
     /// `prefix` is empty for none, else a valid path that is not "/".
     pub(crate) fn new(prefix: &str) -> Self {
-        Self(if prefix == "/" {
-            "".into()
-        } else {
-            prefix.into()
-        })
+        Self(if prefix == "/" { "".into() } else { prefix.into() })
     }
 
     pub(crate) fn prefix(&self) -> &str {

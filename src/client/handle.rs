@@ -23,12 +23,7 @@ pub(crate) struct Handle {
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>, threads: Threads, close_timeout: Duration) -> Self {
         let event_thread = threads.event.thread().id();
-        Self {
-            shared,
-            threads: Mutex::new(Some(threads)),
-            event_thread,
-            close_timeout,
-        }
+        Self { shared, threads: Mutex::new(Some(threads)), event_thread, close_timeout }
     }
 
     /// Ends the client: what was submitted before is sent, the session is closed, both threads
@@ -41,18 +36,12 @@ impl Handle {
         // If it cannot be queued the IO thread has ended already.
         let _ = self.shared.command(Command::Close { deadline });
         if !self.wait_ended(deadline) {
-            return Err(Error::Timeout {
-                sent: true,
-                at: at(),
-            });
+            return Err(Error::Timeout { sent: true, at: at() });
         }
         if self.shared.is_session_ended() {
             Ok(())
         } else {
-            Err(Error::ConnectionLoss {
-                sent: true,
-                at: at(),
-            })
+            Err(Error::ConnectionLoss { sent: true, at: at() })
         }
     }
 

@@ -27,7 +27,7 @@ use crate::client::op::{Encoded, Operation, WatchSetup};
 use crate::client::pending::{Context, Waited, wait};
 use crate::client::retry::RetryPolicy;
 use crate::client::session::{Session, SessionCredentials};
-use crate::client::watch::Watcher;
+use crate::client::watch::{Watch, Watcher};
 use crate::error::{At, Error, Result};
 use crate::io::dispatch::{Event, WatchCallback};
 use crate::io::driver::{Command, Sink, Submit};
@@ -84,10 +84,7 @@ impl WeakClient {
     /// The handle, if the client still has others.
     pub fn upgrade(&self) -> Option<Client> {
         let handle = self.handle.upgrade()?;
-        Some(Client {
-            handle,
-            scope: self.scope.clone(),
-        })
+        Some(Client { handle, scope: self.scope.clone() })
     }
 }
 
@@ -147,9 +144,7 @@ impl Client {
             let armed = self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
             let result = match wait(slot, deadline, self.shared()) {
                 Waited::Outcome(outcome) => context(memo).finish::<O>(outcome),
-                Waited::Forked => Err(Error::Forked {
-                    at: At::new(op.name(), op.path()),
-                }),
+                Waited::Forked => Err(Error::Forked { at: At::new(op.name(), op.path()) }),
             };
             tries += 1;
             let error = match result {
@@ -179,12 +174,16 @@ impl Client {
     ///
     /// # Blocking
     /// Only while too many requests are in flight (see [`ClientBuilder::max_in_flight`]).
-    pub fn submit<O: Operation>(&self, mut op: O) -> Result<Pending<O::Reply>> {
+    pub fn submit<O: Operation>(&self, op: O) -> Result<Pending<O::Reply>> {
+        self.submit_armed(op).map(|(pending, _)| pending)
+    }
+
+    fn submit_armed<O: Operation>(&self, mut op: O) -> Result<(Pending<O::Reply>, Armed)> {
         let deadline = self.deadline(Instant::now());
         let (encoded, memo) = op.encode(&self.scope.chroot)?;
         let slot = Slot::take();
         let completion = Completion::slot(slot.clone());
-        self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
+        let armed = self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
         let context = Context {
             op: op.name(),
             path: op.path().into(),
@@ -195,12 +194,8 @@ impl Client {
             Waited::Outcome(outcome) => context.finish::<O>(outcome),
             Waited::Forked => Err(Error::Forked { at: context.at() }),
         });
-        Ok(Pending::new(
-            slot,
-            finish,
-            deadline,
-            self.handle.shared.clone(),
-        ))
+        let pending = Pending::new(slot, finish, deadline, self.handle.shared.clone());
+        Ok((pending, armed))
     }
 
     /// Sends `op`; `done` gets the result on the event thread, in order with the events of
@@ -219,16 +214,49 @@ impl Client {
         let deadline = self.deadline(Instant::now());
         let (encoded, memo) = op.encode(&self.scope.chroot)?;
         let (name, path) = (op.name(), Box::<str>::from(op.path()));
-        let context = Context {
-            op: name,
-            path,
-            memo,
-            chroot: self.scope.chroot.clone(),
-        };
+        let context = Context { op: name, path, memo, chroot: self.scope.chroot.clone() };
         let run = Box::new(move |outcome: Outcome| done(context.finish::<O>(outcome)));
         let completion = Completion::callback(run, deadline, self.shared().events.clone());
         self.enqueue(encoded, completion, deadline, name, op.path())?;
         Ok(())
+    }
+
+    /// Submits a read that leaves a watch, and gives its handle along: if the read fails the
+    /// handle is worth nothing.
+    pub(crate) fn submit_watched<O: Operation>(
+        &self,
+        read: impl FnOnce(Watcher) -> O,
+    ) -> Result<(Pending<O::Reply>, Watch)> {
+        let (watcher, events) = Watcher::handle();
+        let op = read(watcher);
+        let name = op.name();
+        let (pending, armed) = self.submit_armed(op)?;
+        let Some((path, id)) = armed else {
+            return Err(Error::invalid(name, "", "no watch was set"));
+        };
+        let chroot = self.scope.chroot.clone();
+        let watch = Watch::new(events, path, id, self.shared().clone(), chroot);
+        Ok((pending, watch))
+    }
+
+    /// As [`submit_with`](Self::submit_with), but never waits and has no deadline: for requests
+    /// that clean up behind a user. `done` runs on the event thread.
+    pub(crate) fn submit_behind<O: Operation>(
+        &self,
+        mut op: O,
+        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
+    ) -> Result<()> {
+        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let (name, path) = (op.name(), Box::<str>::from(op.path()));
+        let epoch = self.standing(name, &path)?;
+        let context = Context { op: name, path, memo, chroot: self.scope.chroot.clone() };
+        let run = Box::new(move |outcome: Outcome| done(context.finish::<O>(outcome)));
+        let token = Completion::callback(run, None, self.shared().events.clone());
+        let request = Request { frame: encoded.frame, op: encoded.op, change: None, token };
+        self.shared().gate.force();
+        self.shared()
+            .command(Command::Submit(Submit { request, epoch }))
+            .map_err(|_| self.ended(op.name(), op.path()))
     }
 
     /// Queues a request; everything that can be refused here is.
@@ -248,12 +276,7 @@ impl Client {
                 return Err(error);
             }
         };
-        let Encoded {
-            frame,
-            op: opcode,
-            watch,
-            removes,
-        } = encoded;
+        let Encoded { frame, op: opcode, watch, removes } = encoded;
         let mut armed = None;
         let change = match (watch, removes) {
             (Some(setup), _) => {
@@ -266,17 +289,8 @@ impl Client {
             }
             (None, None) => None,
         };
-        let request = Request {
-            frame,
-            op: opcode,
-            change,
-            token: completion,
-        };
-        if self
-            .shared()
-            .command(Command::Submit(Submit { request, epoch }))
-            .is_err()
-        {
+        let request = Request { frame, op: opcode, change, token: completion };
+        if self.shared().command(Command::Submit(Submit { request, epoch })).is_err() {
             return Err(self.ended(op, path));
         }
         Ok(armed)
@@ -302,10 +316,7 @@ impl Client {
             return Ok(epoch);
         }
         if !self.scope.wait_full {
-            return Err(Error::Busy {
-                limit: gate.limit(),
-                at: At::new(op, path),
-            });
+            return Err(Error::Busy { limit: gate.limit(), at: At::new(op, path) });
         }
         let give_up = || self.standing(op, path).is_err() || self.shared().is_forked();
         if gate.enter(deadline, give_up) {
@@ -313,14 +324,9 @@ impl Client {
         }
         self.standing(op, path)?;
         if self.shared().is_forked() {
-            return Err(Error::Forked {
-                at: At::new(op, path),
-            });
+            return Err(Error::Forked { at: At::new(op, path) });
         }
-        Err(Error::Timeout {
-            sent: false,
-            at: At::new(op, path),
-        })
+        Err(Error::Timeout { sent: false, at: At::new(op, path) })
     }
 
     /// The session that a request of now is for.
@@ -330,10 +336,9 @@ impl Client {
             return Err(self.ended(op, path));
         }
         match self.scope.pin {
-            Some(pin) if pin != epoch => Err(Error::SessionExpired {
-                sent: false,
-                at: At::new(op, path),
-            }),
+            Some(pin) if pin != epoch => {
+                Err(Error::SessionExpired { sent: false, at: At::new(op, path) })
+            }
             Some(pin) => Ok(pin),
             None => Ok(epoch),
         }
@@ -351,11 +356,7 @@ impl Client {
     /// Gives a watch its id, and its callback to the event thread: before the request that names
     /// it, so that no event can come first.
     fn arm(&self, setup: WatchSetup) -> (Arming<Sink>, (Arc<str>, WatchId)) {
-        let WatchSetup {
-            path,
-            kind,
-            watcher,
-        } = setup;
+        let WatchSetup { path, kind, watcher } = setup;
         let id = WatchId(self.shared().next_id());
         let sink = match watcher {
             Watcher::Handle(sender) => Sink::Handle(sender),
@@ -366,15 +367,7 @@ impl Client {
                 Sink::Callback
             }
         };
-        (
-            Arming {
-                path: path.clone(),
-                kind,
-                id,
-                sink,
-            },
-            (path, id),
-        )
+        (Arming { path: path.clone(), kind, id, sink }, (path, id))
     }
 
     /// A callback that sees paths as this handle does.
@@ -391,9 +384,7 @@ impl Client {
 
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         // A time-out too large to be a point in time is none.
-        self.scope
-            .timeout
-            .and_then(|timeout| now.checked_add(timeout))
+        self.scope.timeout.and_then(|timeout| now.checked_add(timeout))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -439,10 +430,7 @@ impl Client {
 
     /// A handle that does not keep the client alive: for callbacks, which the client itself holds.
     pub fn downgrade(&self) -> WeakClient {
-        WeakClient {
-            handle: Arc::downgrade(&self.handle),
-            scope: self.scope.clone(),
-        }
+        WeakClient { handle: Arc::downgrade(&self.handle), scope: self.scope.clone() }
     }
 
     /// A handle pinned to the present session: its calls fail with [`Error::SessionExpired`] once
@@ -456,16 +444,14 @@ impl Client {
         let state = self.state();
         let id = self.shared().session_id();
         if matches!(state, SessionState::Connecting | SessionState::Expired) {
-            return Err(Error::SessionExpired {
-                sent: false,
-                at: At::new("session", ""),
-            });
+            return Err(Error::SessionExpired { sent: false, at: At::new("session", "") });
         }
         let mut pinned = self.clone();
         pinned.scope.pin = Some(epoch);
         // The id and the epoch are two words: if the epoch moved, the id may be another's.
+        let life = self.shared().life();
         pinned.standing("session", "")?;
-        Ok(Session::new(pinned, id))
+        Ok(Session::new(pinned, id, life))
     }
 
     /// The present state. A local fact, and of the past as soon as it is read.
@@ -529,26 +515,14 @@ impl Client {
         let deadline = self.deadline(Instant::now());
         self.standing("add_auth", "")?;
         let at = || At::new("add_auth", "");
-        if !self
-            .shared()
-            .gate
-            .enter(deadline, || self.state().is_terminal())
-        {
-            return Err(Error::Timeout {
-                sent: false,
-                at: at(),
-            });
+        if !self.shared().gate.enter(deadline, || self.state().is_terminal()) {
+            return Err(Error::Timeout { sent: false, at: at() });
         }
         let slot = Slot::take();
         let token = Completion::slot(slot.clone());
-        let command = Command::AddAuth {
-            scheme: scheme.into(),
-            credential: credential.into(),
-            token,
-        };
-        self.shared()
-            .command(command)
-            .map_err(|_| self.ended("add_auth", ""))?;
+        let command =
+            Command::AddAuth { scheme: scheme.into(), credential: credential.into(), token };
+        self.shared().command(command).map_err(|_| self.ended("add_auth", ""))?;
         match wait(slot, deadline, self.shared()) {
             Waited::Outcome(Outcome::Reply(_)) => Ok(()),
             Waited::Outcome(Outcome::Failed(failure)) => Err(pending::failed(failure, at())),
@@ -563,13 +537,10 @@ impl Client {
     /// [`Error::Closed`] if the client is closed already.
     pub fn detach(&self) -> Result<SessionCredentials> {
         let (answer, credentials) = bounded(1);
-        self.shared()
-            .command(Command::Detach(answer))
-            .map_err(|_| self.ended("detach", ""))?;
+        self.shared().command(Command::Detach(answer)).map_err(|_| self.ended("detach", ""))?;
         let deadline = Instant::now() + self.handle.close_timeout;
-        let (id, password) = credentials
-            .recv_deadline(deadline)
-            .map_err(|_| self.ended("detach", ""))?;
+        let (id, password) =
+            credentials.recv_deadline(deadline).map_err(|_| self.ended("detach", ""))?;
         self.handle.wait_ended(deadline);
         Ok(SessionCredentials::new(id, password))
     }

@@ -36,19 +36,12 @@ impl<M> Context<M> {
                     chroot: self.chroot,
                 };
                 O::decode(answer, self.memo).map_err(|unread| {
-                    unread.into_error(Box::new(At {
-                        op: self.op,
-                        path: self.path,
-                    }))
+                    unread.into_error(Box::new(At { op: self.op, path: self.path }))
                 })
             }
-            Outcome::Failed(failure) => Err(failed(
-                failure,
-                Box::new(At {
-                    op: self.op,
-                    path: self.path,
-                }),
-            )),
+            Outcome::Failed(failure) => {
+                Err(failed(failure, Box::new(At { op: self.op, path: self.path })))
+            }
         }
     }
 }
@@ -113,12 +106,7 @@ impl<T> Pending<T> {
         deadline: Option<Instant>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self {
-            slot: Some(slot),
-            finish: Some(finish),
-            deadline,
-            shared,
-        }
+        Self { slot: Some(slot), finish: Some(finish), deadline, shared }
     }
 
     /// Waits for the answer, until the deadline that the call was submitted with.
@@ -189,8 +177,6 @@ impl<T> Drop for Pending<T> {
 
 impl<T> fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
+        f.debug_struct("Pending").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }

@@ -23,8 +23,7 @@ impl Client {
     ///   [`Code::NoChildrenForEphemerals`](crate::Code::NoChildrenForEphemerals).
     /// * [`Error::ConnectionLoss`]: the node may have been created.
     pub fn create(&self, path: &str, data: impl AsRef<[u8]>, mode: CreateMode) -> Result<String> {
-        self.call(op::Create::new(path).data(data.as_ref()).mode(mode))
-            .map(|created| created.path)
+        self.call(op::Create::new(path).data(data.as_ref()).mode(mode)).map(|created| created.path)
     }
 
     /// Deletes a node that has `version` and no children.
@@ -124,14 +123,10 @@ impl Client {
     /// # Errors
     /// [`Code::NoNode`](crate::Code::NoNode), [`Code::BadVersion`](crate::Code::BadVersion).
     pub fn check(&self, path: &str, version: impl Into<Version>) -> Result<()> {
-        self.transaction()
-            .check(path, version)
-            .commit()
-            .map(drop)
-            .map_err(|error| match error {
-                Error::Transaction { code, at, .. } => Error::Refused { code, at },
-                error => error,
-            })
+        self.transaction().check(path, version).commit().map(drop).map_err(|error| match error {
+            Error::Transaction { code, at, .. } => Error::Refused { code, at },
+            error => error,
+        })
     }
 
     /// Begins a transaction.
@@ -253,16 +248,9 @@ impl Client {
         crate::path::validate(path)
             .map_err(|why| Error::invalid("remove_watches_local", path, why))?;
         let (ended, answer) = crossbeam_channel::bounded(1);
-        let closed = || Error::Closed {
-            sent: false,
-            at: At::new("remove_watches_local", path),
-        };
+        let closed = || Error::Closed { sent: false, at: At::new("remove_watches_local", path) };
         let path = self.scope().chroot.down(path).into_owned();
-        let command = Command::EndWatches {
-            path,
-            watcher_type: kind.raw(),
-            ended,
-        };
+        let command = Command::EndWatches { path, watcher_type: kind.raw(), ended };
         self.shared().command(command).map_err(|_| closed())?;
         match self.deadline(Instant::now()) {
             Some(deadline) => answer.recv_deadline(deadline).map_err(|_| closed()),
@@ -281,12 +269,6 @@ impl Client {
             return Err(Error::invalid(op, path, "no watch was set"));
         };
         let chroot = self.scope().chroot.clone();
-        Ok(Watch::new(
-            events,
-            server_path,
-            id,
-            self.shared().clone(),
-            chroot,
-        ))
+        Ok(Watch::new(events, server_path, id, self.shared().clone(), chroot))
     }
 }

@@ -49,10 +49,7 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// Never repeats a call.
     pub fn none() -> Self {
-        Self {
-            max_tries: 1,
-            ..Self::default()
-        }
+        Self { max_tries: 1, ..Self::default() }
     }
 
     /// Sets how many times the call is made at most, the first time included.
@@ -94,11 +91,7 @@ impl RetryPolicy {
     /// The wait is never longer for it: with 0.5, between half of it and all of it is waited.
     /// Values outside are taken for the nearest bound, NaN for 0. Defaults to 0.5.
     pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = if part.is_nan() {
-            0.0
-        } else {
-            part.clamp(0.0, 1.0)
-        };
+        self.jitter = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
         self
     }
 
@@ -123,11 +116,7 @@ impl RetryPolicy {
 
     /// The policy for a call that reads: it may be repeated whatever happened to it.
     pub(crate) fn for_reads(&self, is_read: bool) -> Self {
-        if is_read {
-            self.clone().idempotent()
-        } else {
-            self.clone()
-        }
+        if is_read { self.clone().idempotent() } else { self.clone() }
     }
 
     /// Says how long to wait before the call is made again, `None` if it must not be.
@@ -178,9 +167,7 @@ impl RetryPolicy {
 
     fn delay(&self, tries_so_far: u32, rng: &mut Rng) -> Duration {
         let doublings = tries_so_far.saturating_sub(1);
-        let full = self
-            .base_delay
-            .saturating_mul(2_u32.saturating_pow(doublings));
+        let full = self.base_delay.saturating_mul(2_u32.saturating_pow(doublings));
         let full = full.min(self.max_delay);
         let part = 1.0 - self.jitter * rng.f64();
         // Not `mul_f64`: it panics where the product rounds up past the longest Duration.
@@ -229,10 +216,7 @@ mod tests {
     }
 
     fn all_after(sent: bool) -> Vec<Error> {
-        vec![
-            Error::ConnectionLoss { sent, at: at() },
-            Error::Timeout { sent, at: at() },
-        ]
+        vec![Error::ConnectionLoss { sent, at: at() }, Error::Timeout { sent, at: at() }]
     }
 
     #[test]
@@ -242,25 +226,10 @@ mod tests {
             assert!(repeats(&policy, &error), "{error}");
         }
         assert!(repeats(&policy, &Error::Busy { limit: 1, at: at() }));
-        assert!(repeats(
-            &policy,
-            &Error::Connect {
-                tried: Arc::from([])
-            }
-        ));
+        assert!(repeats(&policy, &Error::Connect { tried: Arc::from([]) }));
         for code in [Code::SessionMoved, Code::ThrottledOp] {
             assert!(repeats(&policy, &refused(code)), "{code:?}");
-            assert!(
-                repeats(
-                    &policy,
-                    &Error::Transaction {
-                        index: 0,
-                        code,
-                        at: at()
-                    }
-                ),
-                "{code:?}"
-            );
+            assert!(repeats(&policy, &Error::Transaction { index: 0, code, at: at() }), "{code:?}");
         }
     }
 
@@ -268,11 +237,7 @@ mod tests {
     fn a3_request_that_may_have_been_applied_is_repeated_only_if_declared_idempotent() {
         let policy = RetryPolicy::default();
         let mut errors = all_after(true);
-        for code in [
-            Code::OperationTimeout,
-            Code::ConnectionLoss,
-            Code::RequestTimeout,
-        ] {
+        for code in [Code::OperationTimeout, Code::ConnectionLoss, Code::RequestTimeout] {
             errors.push(refused(code));
         }
         for error in errors {
@@ -284,13 +249,9 @@ mod tests {
     #[test]
     fn refusal_and_terminal_errors_are_never_repeated() {
         let policy = RetryPolicy::default().idempotent().through_expiry(true);
-        for code in [
-            Code::NoNode,
-            Code::BadVersion,
-            Code::NoAuth,
-            Code::NodeExists,
-            Code::Unknown(-9999),
-        ] {
+        for code in
+            [Code::NoNode, Code::BadVersion, Code::NoAuth, Code::NodeExists, Code::Unknown(-9999)]
+        {
             assert!(!repeats(&policy, &refused(code)), "{code:?}");
         }
         for sent in [false, true] {
@@ -299,28 +260,12 @@ mod tests {
         }
         for error in [
             Error::Forked { at: at() },
-            Error::TooLarge {
-                len: 2,
-                limit: 1,
-                at: at(),
-            },
+            Error::TooLarge { len: 2, limit: 1, at: at() },
             Error::invalid("create", "a", "the path must start with /"),
-            Error::Start {
-                source: Arc::new(io::Error::other("no threads")),
-            },
-            Error::Protocol {
-                what: "short".into(),
-                at: at(),
-            },
-            Error::Recipe {
-                why: RecipeError::Cancelled,
-                at: at(),
-            },
-            Error::Transaction {
-                index: 0,
-                code: Code::BadVersion,
-                at: at(),
-            },
+            Error::Start { source: Arc::new(io::Error::other("no threads")) },
+            Error::Protocol { what: "short".into(), at: at() },
+            Error::Recipe { why: RecipeError::Cancelled, at: at() },
+            Error::Transaction { index: 0, code: Code::BadVersion, at: at() },
         ] {
             assert!(!repeats(&policy, &error), "{error}");
         }
@@ -328,14 +273,8 @@ mod tests {
 
     #[test]
     fn expiry_is_never_hidden_unless_asked() {
-        let unsent = Error::SessionExpired {
-            sent: false,
-            at: at(),
-        };
-        let sent = Error::SessionExpired {
-            sent: true,
-            at: at(),
-        };
+        let unsent = Error::SessionExpired { sent: false, at: at() };
+        let sent = Error::SessionExpired { sent: true, at: at() };
         let policy = RetryPolicy::default();
         for error in [&unsent, &sent, &refused(Code::SessionExpired)] {
             assert!(!repeats(&policy, error), "{error}");
@@ -375,12 +314,7 @@ mod tests {
             .jitter(0.0);
         let rng = &mut Rng::with_seed(1);
         let waits: Vec<_> = (1..6)
-            .map(|tries| {
-                policy
-                    .decide(tries, now, now, &error, rng)
-                    .unwrap()
-                    .as_millis()
-            })
+            .map(|tries| policy.decide(tries, now, now, &error, rng).unwrap().as_millis())
             .collect();
         assert_eq!(waits, [10, 20, 40, 55, 55]);
     }
@@ -393,20 +327,11 @@ mod tests {
         let rng = &mut Rng::with_seed(1);
         for (jitter, least) in [(0.5, 50), (1.0, 0), (7.0, 0), (-1.0, 100), (f64::NAN, 100)] {
             let policy = RetryPolicy::default().base_delay(base).jitter(jitter);
-            let waits: Vec<_> = (0..1_000)
-                .map(|_| policy.decide(1, now, now, &error, rng).unwrap())
-                .collect();
+            let waits: Vec<_> =
+                (0..1_000).map(|_| policy.decide(1, now, now, &error, rng).unwrap()).collect();
             let least = Duration::from_millis(least);
-            assert!(
-                waits.iter().all(|wait| (least..=base).contains(wait)),
-                "jitter {jitter}"
-            );
-            assert!(
-                waits
-                    .iter()
-                    .any(|wait| *wait < least + Duration::from_millis(5)),
-                "{jitter}"
-            );
+            assert!(waits.iter().all(|wait| (least..=base).contains(wait)), "jitter {jitter}");
+            assert!(waits.iter().any(|wait| *wait < least + Duration::from_millis(5)), "{jitter}");
         }
         let too_much = RetryPolicy::default().jitter(7.0);
         assert_eq!(too_much, RetryPolicy::default().jitter(1.0));

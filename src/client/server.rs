@@ -23,19 +23,11 @@ pub struct ServerVersion {
 impl ServerVersion {
     /// From the first line of the answer to `srvr`.
     fn parse(srvr: &str) -> Option<Self> {
-        let line = srvr
-            .lines()
-            .find_map(|line| line.strip_prefix("Zookeeper version: "))?;
-        let digits = line
-            .split(|c: char| !c.is_ascii_digit() && c != '.')
-            .next()?;
+        let line = srvr.lines().find_map(|line| line.strip_prefix("Zookeeper version: "))?;
+        let digits = line.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let mut parts = digits.split('.').map(str::parse);
         let mut part = || parts.next()?.ok();
-        Some(Self {
-            major: part()?,
-            minor: part()?,
-            patch: part()?,
-        })
+        Some(Self { major: part()?, minor: part()?, patch: part()? })
     }
 }
 
@@ -67,9 +59,8 @@ pub fn four_letter_word(server: &str, word: &str, timeout: Duration) -> Result<S
     };
     let limit = Duration::from_secs(365 * 24 * 3600);
     let deadline = Instant::now() + timeout.min(limit);
-    four_letter::ask(&host.name, host.port, word, deadline).map_err(|error| Error::Connect {
-        tried: [(host.to_string(), error.to_string())].into(),
-    })
+    four_letter::ask(&host.name, host.port, word, deadline)
+        .map_err(|error| Error::Connect { tried: [(host.to_string(), error.to_string())].into() })
 }
 
 impl Client {
@@ -115,9 +106,6 @@ mod tests {
         assert_eq!(version.unwrap().to_string(), "3.8.0");
         let older = ServerVersion::parse("Zookeeper version: 3.4.13--1, built on").unwrap();
         assert!(older < version.unwrap());
-        assert_eq!(
-            ServerVersion::parse("This instance is not currently serving requests"),
-            None
-        );
+        assert_eq!(ServerVersion::parse("This instance is not currently serving requests"), None);
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use crate::client::{Client, WeakClient};
+use crate::io::life::{self, Life, Loss};
 use crate::session::state::SessionState;
 
 /// A client handle that works in one session only.
@@ -17,11 +19,12 @@ use crate::session::state::SessionState;
 pub struct Session {
     client: Client,
     id: i64,
+    life: Arc<Life>,
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, id: i64) -> Self {
-        Self { client, id }
+    pub(crate) fn new(client: Client, id: i64, life: Arc<Life>) -> Self {
+        Self { client, id, life }
     }
 
     /// The session's id, as nodes carry it in [`Stat::ephemeral_owner`](crate::Stat).
@@ -31,7 +34,7 @@ impl Session {
 
     /// Whether no server said yet that the session is gone, and the client was not closed.
     ///
-    /// A fact of the past: see [`deadline`](Self::deadline) for a promise.
+    /// A fact of the past: see [`is_sure`](Self::is_sure) for a promise.
     pub fn is_alive(&self) -> bool {
         let (epoch, state) = self.client.shared().standing();
         Some(epoch) == self.client.scope().pin
@@ -39,16 +42,82 @@ impl Session {
             && state != SessionState::Expired
     }
 
-    /// Until when the servers cannot have given the session up: the time at which the last
-    /// answered request was sent, plus the session timeout. Moves on with each answer. `None` if
-    /// the session is gone.
+    /// Until when this process may rely on the session, if nothing more is heard: the time at
+    /// which the last answered request was sent, plus the session timeout, less a margin of a
+    /// twentieth. Moves on with each answer. `None` if the session counts as lost.
     pub fn deadline(&self) -> Option<Instant> {
-        if !self.is_alive() {
+        if self.loss_so_far().is_some() || !self.is_alive() {
             return None;
         }
-        let until = self.client.shared().lease_until();
+        let shared = self.client.shared();
+        let until = shared.lease_until()?.checked_sub(life::margin(shared.timeout()));
         // Looked at again: the words may have been those of the next session.
         if self.is_alive() { until } else { None }
+    }
+
+    /// Whether this process may rely on the session now: no loss was found, and the
+    /// [`deadline`](Self::deadline) is not over. Once this was false for a handle it stays false.
+    ///
+    /// Answers from this process's own clock, without asking a server: right also in the first
+    /// moment after the process was stopped for an hour.
+    pub fn is_sure(&self) -> bool {
+        match self.deadline() {
+            Some(until) if Instant::now() < until => true,
+            Some(_) => {
+                self.life.lose(Loss::Silence);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Why the session cannot be relied on any more, if so.
+    pub fn loss(&self) -> Option<Loss> {
+        if self.is_sure() { None } else { Some(self.loss_so_far().unwrap_or(Loss::Expired)) }
+    }
+
+    /// Waits for the loss of the session for `timeout` at most.
+    ///
+    /// The loss is told when a server says that the session expired, when the client is closed,
+    /// and, without any server, at the [`deadline`](Self::deadline).
+    pub fn wait_lost(&self, timeout: Duration) -> Option<Loss> {
+        let limit = Duration::from_secs(365 * 24 * 3600);
+        self.life.wait(Instant::now() + timeout.min(limit)).or_else(|| self.loss())
+    }
+
+    fn loss_so_far(&self) -> Option<Loss> {
+        self.life.loss()
+    }
+
+    /// A handle that keeps neither the client nor its session alive.
+    pub(crate) fn downgrade_session(&self) -> WeakSession {
+        WeakSession { client: self.client.downgrade(), id: self.id, life: self.life.clone() }
+    }
+
+    /// The deadline of a call that begins now.
+    pub(crate) fn call_deadline(&self) -> Option<Instant> {
+        self.client.deadline(Instant::now())
+    }
+
+    /// The same session, with the life that it has now: a loss that it survived is forgotten.
+    pub(crate) fn refreshed(&self) -> Self {
+        let life = self.client.shared().life();
+        Self { client: self.client.clone(), id: self.id, life }
+    }
+}
+
+/// See [`Session::downgrade_session`].
+#[derive(Debug)]
+pub(crate) struct WeakSession {
+    client: WeakClient,
+    id: i64,
+    life: Arc<Life>,
+}
+
+impl WeakSession {
+    pub(crate) fn upgrade(self) -> Option<Session> {
+        let Self { client, id, life } = self;
+        client.upgrade().map(|client| Session { client, id, life })
     }
 }
 
@@ -70,10 +139,7 @@ pub struct SessionCredentials {
 impl SessionCredentials {
     /// From parts, as another client gave them.
     pub fn new(id: i64, password: impl Into<Vec<u8>>) -> Self {
-        Self {
-            id,
-            password: password.into(),
-        }
+        Self { id, password: password.into() }
     }
 
     /// The session's id.

@@ -45,10 +45,6 @@ impl StateEvents {
     pub fn try_iter(&self) -> impl Iterator<Item = SessionState> + '_ {
         self.states.try_iter()
     }
-
-    pub(crate) fn states(&self) -> &Receiver<SessionState> {
-        &self.states
-    }
 }
 
 impl fmt::Debug for StateEvents {
@@ -85,10 +81,7 @@ impl Client {
         let (sender, states) = unbounded();
         self.shared()
             .command(Command::Subscribe(sender))
-            .map_err(|_| Error::Closed {
-                sent: false,
-                at: At::new("subscribe", ""),
-            })?;
+            .map_err(|_| Error::Closed { sent: false, at: At::new("subscribe", "") })?;
         Ok(StateEvents { states })
     }
 
@@ -99,13 +92,7 @@ impl Client {
         listener: impl FnMut(SessionState) + Send + 'static,
     ) -> StateListener {
         let id = ListenerId(self.shared().next_id());
-        let _ = self
-            .shared()
-            .events
-            .send(Event::Listen(id, Box::new(listener)));
-        StateListener {
-            id,
-            shared: self.shared().clone(),
-        }
+        let _ = self.shared().events.send(Event::Listen(id, Box::new(listener)));
+        StateListener { id, shared: self.shared().clone() }
     }
 }

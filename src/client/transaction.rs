@@ -93,10 +93,7 @@ impl Transaction {
 
     /// Goes through only if `path` exists and has `version`.
     pub fn check(mut self, path: impl Into<String>, version: impl Into<Version>) -> Self {
-        self.members.push(Member::Check {
-            path: path.into(),
-            version: version.into(),
-        });
+        self.members.push(Member::Check { path: path.into(), version: version.into() });
         self
     }
 
@@ -176,11 +173,7 @@ impl Member {
             Self::Check { version, .. } => {
                 valid()?;
                 let version = version.wire("check", path)?;
-                CheckRequest {
-                    path: &server_path,
-                    version,
-                }
-                .encode(&mut writer.op(OpCode::Check));
+                CheckRequest { path: &server_path, version }.encode(&mut writer.op(OpCode::Check));
                 Ok(Wanted::Check)
             }
             Self::Create(op) => {
@@ -241,23 +234,11 @@ impl Encode for Transaction {
         let mut memo = Vec::with_capacity(self.members.len());
         for member in &self.members {
             let wanted = member.encode(chroot, &mut writer)?;
-            memo.push(MemberMemo {
-                wanted,
-                op: member.name(),
-                path: member.path().into(),
-            });
+            memo.push(MemberMemo { wanted, op: member.name(), path: member.path().into() });
         }
         writer.finish();
         frame::end_frame(&mut frame, start);
-        Ok((
-            Encoded {
-                frame,
-                op: OpCode::Multi,
-                watch: None,
-                removes: None,
-            },
-            memo,
-        ))
+        Ok((Encoded { frame, op: OpCode::Multi, watch: None, removes: None }, memo))
     }
 }
 
@@ -278,12 +259,7 @@ impl Operation for Transaction {
                 .into_iter()
                 .nth(index)
                 .ok_or(Unread::Shape("an error of an operation that was not sent"))?;
-            return Err(Unread::Member {
-                index,
-                code,
-                op,
-                path,
-            });
+            return Err(Unread::Member { index, code, op, path });
         }
         if header != Code::Ok {
             return Err(Unread::Code(header));
@@ -313,13 +289,10 @@ impl Operation for Transaction {
 /// The member that was refused. Those before it say 0, those after it say -2; only where every
 /// error is -2 is the first of them the one.
 fn culprit(results: &[MultiResult]) -> Option<(usize, Code)> {
-    let errors = results
-        .iter()
-        .enumerate()
-        .filter_map(|(index, result)| match result {
-            MultiResult::Error(raw) => Some((index, Code::from_raw(*raw))),
-            _ => None,
-        });
+    let errors = results.iter().enumerate().filter_map(|(index, result)| match result {
+        MultiResult::Error(raw) => Some((index, Code::from_raw(*raw))),
+        _ => None,
+    });
     let mut first = None;
     let mut any = None;
     for (index, code) in errors {
@@ -345,10 +318,7 @@ pub struct ClientTransaction<'a> {
 
 impl<'a> ClientTransaction<'a> {
     pub(crate) fn new(client: &'a Client) -> Self {
-        Self {
-            client,
-            transaction: Transaction::new(),
-        }
+        Self { client, transaction: Transaction::new() }
     }
 
     /// See [`Transaction::check`].
@@ -417,30 +387,19 @@ mod tests {
         assert_eq!(culprit(&[MultiResult::Check]), None);
         let results = [error(0), error(-101), error(-2)];
         assert_eq!(culprit(&results), Some((1, Code::NoNode)));
-        assert_eq!(
-            culprit(&[error(-2), error(-2)]),
-            Some((0, Code::RuntimeInconsistency))
-        );
-        assert_eq!(
-            culprit(&[error(0), error(-2)]),
-            Some((1, Code::RuntimeInconsistency))
-        );
+        assert_eq!(culprit(&[error(-2), error(-2)]), Some((0, Code::RuntimeInconsistency)));
+        assert_eq!(culprit(&[error(0), error(-2)]), Some((1, Code::RuntimeInconsistency)));
     }
 
     #[test]
     fn c8_an_empty_transaction_is_refused_here() {
         let mut empty = Transaction::new();
-        assert!(matches!(
-            empty.encode(&Chroot::new("")),
-            Err(Error::Invalid { .. })
-        ));
+        assert!(matches!(empty.encode(&Chroot::new("")), Err(Error::Invalid { .. })));
     }
 
     #[test]
     fn c11_a_bad_path_among_good_ones_is_named() {
-        let mut bad = Transaction::new()
-            .create("/a", "")
-            .delete("/b/../c", Version::Any);
+        let mut bad = Transaction::new().create("/a", "").delete("/b/../c", Version::Any);
         let error = bad.encode(&Chroot::new("")).unwrap_err();
         assert!(error.to_string().starts_with("delete /b/../c: "), "{error}");
     }

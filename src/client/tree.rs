@@ -30,8 +30,7 @@ impl Client {
     /// As [`ensure_path`](Self::ensure_path).
     pub fn ensure_path_with(&self, path: &str, mode: CreateMode, acl: &[Acl]) -> Result<()> {
         let create = |path: &str| {
-            self.call(op::Create::new(path).mode(mode).acl(acl.iter().cloned()))
-                .map(drop)
+            self.call(op::Create::new(path).mode(mode).acl(acl.iter().cloned())).map(drop)
         };
         // From the end towards the root until one exists, then back down.
         let mut missing = vec![path];
@@ -160,9 +159,9 @@ impl Client {
         loop {
             while in_flight.len() < BATCHES {
                 let Some(batch) = batches.next() else { break };
-                let transaction = batch.iter().fold(Transaction::new(), |t, path| {
-                    t.delete(path.as_str(), Version::Any)
-                });
+                let transaction = batch
+                    .iter()
+                    .fold(Transaction::new(), |t, path| t.delete(path.as_str(), Version::Any));
                 in_flight.push_back((batch, self.submit(transaction)?));
             }
             let Some((batch, pending)) = in_flight.pop_front() else {

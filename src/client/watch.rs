@@ -78,13 +78,7 @@ impl Watch {
         shared: Arc<Shared>,
         chroot: Chroot,
     ) -> Self {
-        Self {
-            events,
-            path,
-            id,
-            shared,
-            chroot,
-        }
+        Self { events, path, id, shared, chroot }
     }
 
     /// The watched path.
@@ -172,26 +166,30 @@ impl Iterator for &Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Watch").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        use crossbeam_channel::TryRecvError::{Disconnected, Empty};
         // In a forked child the watch is the parent's.
-        if !self.shared.is_forked() {
-            let command = Command::Unwatch {
-                path: self.path.clone(),
-                id: self.id,
-            };
-            let _ = self.shared.command(command);
+        if self.shared.is_forked() {
+            return;
         }
+        // A watch that had its last event is gone already; nobody needs to be told.
+        loop {
+            match self.events.try_recv() {
+                Ok(_) => {}
+                Err(Disconnected) => return,
+                Err(Empty) => break,
+            }
+        }
+        let command = Command::Unwatch { path: self.path.clone(), id: self.id };
+        let _ = self.shared.command(command);
     }
 }
 
-/// Whether an event is the last that its watch hears, however it was set.
 impl WatchedEvent {
     /// Whether the watch ended without its node changing: the session ended, or the watch was
     /// removed.

@@ -127,10 +127,7 @@ impl Dialer {
 
     /// Each host that failed, with its last failure.
     pub(crate) fn tried(&self) -> Vec<(String, String)> {
-        self.tried
-            .iter()
-            .map(|(host, why)| (host.to_string(), why.clone()))
-            .collect()
+        self.tried.iter().map(|(host, why)| (host.to_string(), why.clone())).collect()
     }
 
     /// Stops the search.
@@ -176,8 +173,7 @@ impl Dialer {
         match answer {
             Ok(mut addresses) => {
                 self.rng.shuffle(&mut addresses);
-                self.addresses
-                    .extend(addresses.into_iter().map(|a| (host.clone(), a)));
+                self.addresses.extend(addresses.into_iter().map(|a| (host.clone(), a)));
             }
             Err(why) => self.failed(host, &why),
         }
@@ -187,26 +183,14 @@ impl Dialer {
 
     /// A socket of ours is ready: gives the connection if that was the one.
     pub(crate) fn ready(&mut self, token: Token, now: Instant) -> Option<Dialed> {
-        let at = self
-            .attempts
-            .iter()
-            .position(|attempt| attempt.token == token)?;
+        let at = self.attempts.iter().position(|attempt| attempt.token == token)?;
         let state = self.attempts.get(at)?.transport.is_connected();
         match state {
             Ok(false) => None,
             Ok(true) => {
-                let Attempt {
-                    token,
-                    host,
-                    transport,
-                    ..
-                } = self.attempts.swap_remove(at);
+                let Attempt { token, host, transport, .. } = self.attempts.swap_remove(at);
                 self.stop();
-                Some(Dialed {
-                    token,
-                    host,
-                    transport,
-                })
+                Some(Dialed { token, host, transport })
             }
             Err(error) => {
                 let host = self.attempts.swap_remove(at).host;
@@ -253,12 +237,7 @@ impl Dialer {
         match Transport::dial(address, registry, token) {
             Ok(transport) => {
                 let give_up = now + self.patience;
-                self.attempts.push(Attempt {
-                    token,
-                    host,
-                    transport,
-                    give_up,
-                });
+                self.attempts.push(Attempt { token, host, transport, give_up });
             }
             Err(error) => {
                 self.failed(&host, &error.to_string());
@@ -317,9 +296,6 @@ fn resolve(shared: Arc<Shared>, host: Host) -> std::io::Result<()> {
         // The client may be closed by now; then nobody wants to know.
         let _ = shared.command(Command::Resolved(host, answer));
     };
-    thread::Builder::new()
-        .name("zk-resolve".into())
-        .stack_size(256 * 1024)
-        .spawn(run)?;
+    thread::Builder::new().name("zk-resolve".into()).stack_size(256 * 1024).spawn(run)?;
     Ok(())
 }

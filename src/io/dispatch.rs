@@ -76,20 +76,12 @@ pub(crate) fn run(events: &Receiver<Event>) {
             Event::Watch(id, callback) => {
                 watches.insert(id, callback);
             }
-            Event::Fire {
-                id,
-                event,
-                last: true,
-            } => {
+            Event::Fire { id, event, last: true } => {
                 if let Some(mut callback) = watches.remove(&id) {
                     guarded("watch callback", move || callback(event));
                 }
             }
-            Event::Fire {
-                id,
-                event,
-                last: false,
-            } => {
+            Event::Fire { id, event, last: false } => {
                 if let Some(callback) = watches.get_mut(&id) {
                     guarded("watch callback", || callback(event));
                 }

@@ -41,10 +41,7 @@ fn ask_address(
             Err(error) => return Err(error),
         }
         if answer.len() > MAX_ANSWER {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the answer has no end",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end"));
         }
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -52,11 +49,7 @@ fn ask_address(
 
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// `dump` and `wchp` of a large ensemble are megabytes; this is a guard, not a limit.

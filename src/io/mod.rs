@@ -19,6 +19,7 @@ pub(crate) mod dial;
 pub(crate) mod dispatch;
 pub(crate) mod driver;
 pub(crate) mod four_letter;
+pub(crate) mod life;
 pub(crate) mod probe;
 pub(crate) mod shared;
 pub(crate) mod slot;

@@ -39,11 +39,7 @@ pub(crate) fn ask(shared: Arc<Shared>, hosts: Vec<Host>, question: Question) -> 
         // The client may be closed by now; then nobody wants to know.
         let _ = shared.command(Command::Probed(verdict));
     };
-    thread::Builder::new()
-        .name("zk-probe".into())
-        .stack_size(128 * 1024)
-        .spawn(run)
-        .is_ok()
+    thread::Builder::new().name("zk-probe".into()).stack_size(128 * 1024).spawn(run).is_ok()
 }
 
 fn who_takes_writes(hosts: &[Host]) -> Verdict {
@@ -68,20 +64,12 @@ fn who_is_behind(hosts: &[Host], last_zxid: i64) -> Verdict {
             return Verdict::Nothing;
         }
     }
-    if hosts.is_empty() {
-        Verdict::Nothing
-    } else {
-        Verdict::AllBehind
-    }
+    if hosts.is_empty() { Verdict::Nothing } else { Verdict::AllBehind }
 }
 
 fn served_zxid(srvr: &str) -> Option<i64> {
-    let line = srvr
-        .lines()
-        .find_map(|line| line.strip_prefix("Zxid: 0x"))?;
-    u64::from_str_radix(line.trim(), 16)
-        .ok()
-        .map(u64::cast_signed)
+    let line = srvr.lines().find_map(|line| line.strip_prefix("Zxid: 0x"))?;
+    u64::from_str_radix(line.trim(), 16).ok().map(|zxid| zxid as i64)
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 //! Every word has one writer, the IO thread. Nothing here is locked on the way of a request,
 //! but for the gate when it is full.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::io::dispatch::Event;
 use crate::io::driver::{Command, Submit};
+use crate::io::life::{Life, Loss};
 use crate::session::state::SessionState;
 
 /// Shared by handles, watches, guards and the two threads.
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     /// Whether a server acknowledged the end of the session, or there was none to end.
     session_ended: AtomicBool,
     host: Mutex<Option<String>>,
+    /// The present session's life; over while there is none.
+    life: Mutex<Arc<Life>>,
     /// Disconnects when the thread named has ended.
     io_done: Receiver<()>,
     event_done: Receiver<()>,
@@ -71,6 +75,7 @@ impl Shared {
             pid: std::process::id(),
             session_ended: AtomicBool::new(false),
             host: Mutex::new(None),
+            life: Mutex::new(Arc::new(Life::over(Loss::Silence))),
             io_done,
             event_done,
         }
@@ -120,8 +125,7 @@ impl Shared {
     }
 
     pub(crate) fn publish(&self, epoch: u64, state: SessionState) {
-        self.word
-            .store(epoch << 8 | u64::from(state.as_u8()), Ordering::SeqCst);
+        self.word.store(epoch << 8 | u64::from(state.as_u8()), Ordering::SeqCst);
     }
 
     /// The session's number and state, read together.
@@ -176,6 +180,14 @@ impl Shared {
 
     pub(crate) fn host(&self) -> Option<String> {
         self.host.lock().clone()
+    }
+
+    pub(crate) fn publish_life(&self, life: Arc<Life>) {
+        *self.life.lock() = life;
+    }
+
+    pub(crate) fn life(&self) -> Arc<Life> {
+        self.life.lock().clone()
     }
 
     pub(crate) fn publish_session_ended(&self) {
@@ -236,6 +248,12 @@ impl Gate {
         }
         self.leave(1);
         false
+    }
+
+    /// Enters whether there is room or not: for the few requests that clean up behind a user and
+    /// may not wait.
+    pub(crate) fn force(&self) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits for room; false if there was none until `deadline`, or `give_up` says so.

@@ -56,10 +56,7 @@ struct Waiting {
 
 impl Slot {
     fn new() -> Self {
-        Self {
-            phase: AtomicU8::new(QUEUED),
-            cell: Mutex::new(Waiting::default()),
-        }
+        Self { phase: AtomicU8::new(QUEUED), cell: Mutex::new(Waiting::default()) }
     }
 
     /// The calling thread's own slot, or a new one while that is in use.
@@ -82,11 +79,8 @@ impl Slot {
 
     /// Marks the request as sent; false if nobody waits any more, and it must not be sent.
     fn claim(&self) -> bool {
-        self.phase
-            .compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.phase.compare_exchange(QUEUED, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
-
 
     /// Stores the outcome. `Err` if nobody waits any more; else whom to wake, if somebody parks.
     fn finish(&self, outcome: Outcome) -> Result<Option<Thread>, Abandoned> {
@@ -188,9 +182,7 @@ struct OwedCallback {
 
 impl std::fmt::Debug for OwedCallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OwedCallback")
-            .field("sent", &self.sent)
-            .finish_non_exhaustive()
+        f.debug_struct("OwedCallback").field("sent", &self.sent).finish_non_exhaustive()
     }
 }
 
@@ -204,14 +196,8 @@ impl Completion {
         deadline: Option<Instant>,
         events: Sender<Event>,
     ) -> Self {
-        Self(Some(Owed::Callback(Box::new(OwedCallback {
-            run,
-            deadline,
-            sent: false,
-            events,
-        }))))
+        Self(Some(Owed::Callback(Box::new(OwedCallback { run, deadline, sent: false, events }))))
     }
-
 
     /// The callback back, unrun, from a request that was refused before it was queued.
     pub(crate) fn defuse(&mut self) {
@@ -229,7 +215,6 @@ impl Completion {
             }
         }
     }
-
 
     /// The deadline that the IO thread has to watch: a callback has nobody who waits.
     pub(crate) fn watched_deadline(&self) -> Option<Instant> {
@@ -270,8 +255,8 @@ impl Completion {
 impl OwedCallback {
     /// The callback runs, and is dropped, on the event thread. Only if that thread has ended is
     /// it dropped here, unrun: then the client was closed, and its user has been told.
-    fn deliver(self: Box<Self>, outcome: Outcome) {
-        let Self { run, events, .. } = *self;
+    fn deliver(self, outcome: Outcome) {
+        let Self { run, events, .. } = self;
         let _ = events.send(Event::Complete { run, outcome });
     }
 }
@@ -301,11 +286,7 @@ mod tests {
     use crate::session::Reply;
 
     fn reply(code: i32) -> Outcome {
-        Outcome::Reply(Reply {
-            code,
-            zxid: 0,
-            body: Vec::new(),
-        })
+        Outcome::Reply(Reply { code, zxid: 0, body: Vec::new() })
     }
 
     fn code(outcome: Option<Outcome>) -> i32 {
@@ -355,10 +336,7 @@ mod tests {
         let dropper = thread::spawn(move || drop(completion));
         let outcome = slot.wait_until(Some(Instant::now() + Duration::from_secs(10)), || true);
         assert!(
-            matches!(
-                outcome,
-                Some(Outcome::Failed(Failure::Closed { sent: true }))
-            ),
+            matches!(outcome, Some(Outcome::Failed(Failure::Closed { sent: true }))),
             "{outcome:?}"
         );
         dropper.join().unwrap();

@@ -29,25 +29,16 @@ pub(crate) fn start(mut setup: Setup) -> io::Result<(Arc<Shared>, Threads)> {
     let (io_alive, io_done) = crossbeam_channel::bounded::<()>(0);
     let (event_alive, event_done) = crossbeam_channel::bounded::<()>(0);
     let limit = setup.in_flight;
-    let shared = Arc::new(Shared::new(
-        requests,
-        events.clone(),
-        waker,
-        limit,
-        io_done,
-        event_done,
-    ));
+    let shared = Arc::new(Shared::new(requests, events.clone(), waker, limit, io_done, event_done));
 
     for listener in std::mem::take(&mut setup.listeners) {
         let _ = events.send(Event::Listen(ListenerId(shared.next_id()), listener));
     }
-    let event = thread::Builder::new()
-        .name("zk-event".into())
-        .spawn(move || {
-            dispatch::run(&event_queue);
-            drop(event_queue);
-            drop(event_alive);
-        })?;
+    let event = thread::Builder::new().name("zk-event".into()).spawn(move || {
+        dispatch::run(&event_queue);
+        drop(event_queue);
+        drop(event_alive);
+    })?;
     let driver = Driver::new(setup, poll, queue, shared.clone());
     let spawned = thread::Builder::new().name("zk-io".into()).spawn({
         let events = events.clone();

@@ -108,11 +108,7 @@ impl Acl {
 
     /// Grants `permissions` to `id` of `scheme`.
     pub fn new(permissions: Permissions, scheme: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            permissions,
-            scheme: scheme.into(),
-            id: id.into(),
-        }
+        Self { permissions, scheme: scheme.into(), id: id.into() }
     }
 
     /// Grants everything to everyone, `OPEN_ACL_UNSAFE` in Java.
@@ -158,11 +154,7 @@ impl Acl {
     }
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            permissions: Permissions(r.i32()?),
-            scheme: r.string()?,
-            id: r.string()?,
-        })
+        Ok(Self { permissions: Permissions(r.i32()?), scheme: r.string()?, id: r.string()? })
     }
 
     /// Writes a whole list, its count first.
@@ -186,8 +178,7 @@ impl fmt::Debug for Acl {
             _ => None,
         };
         let mut out = f.debug_struct("Acl");
-        out.field("permissions", &self.permissions)
-            .field("scheme", &self.scheme);
+        out.field("permissions", &self.permissions).field("scheme", &self.scheme);
         match user {
             Some(user) => out.field("id", &format_args!("\"{}:…\"", user.escape_debug())),
             None => out.field("id", &self.id),
@@ -233,10 +224,7 @@ pub(super) mod tests {
 
     #[test]
     fn digest_ids_are_golden() {
-        assert_eq!(
-            digest_id("super", "test"),
-            "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
-        );
+        assert_eq!(digest_id("super", "test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
         assert_eq!(digest_id("u", "p"), "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ=");
     }
 
@@ -254,12 +242,7 @@ pub(super) mod tests {
             (Acl::open(), 31, "world", "anyone"),
             (Acl::read_open(), 1, "world", "anyone"),
             (Acl::creator_all(), 31, "auth", ""),
-            (
-                Acl::ip("10.0.0.0/8", Permissions::READ),
-                1,
-                "ip",
-                "10.0.0.0/8",
-            ),
+            (Acl::ip("10.0.0.0/8", Permissions::READ), 1, "ip", "10.0.0.0/8"),
             (
                 Acl::digest("u", "p", Permissions::ADMIN),
                 16,
@@ -294,10 +277,7 @@ pub(super) mod tests {
     #[test]
     fn hash_of_a_digest_is_not_printed() {
         let shown = format!("{:?}", Acl::digest("bob", "secret", Permissions::ALL));
-        assert_eq!(
-            shown,
-            "Acl { permissions: cdrwa, scheme: \"digest\", id: \"bob:…\" }"
-        );
+        assert_eq!(shown, "Acl { permissions: cdrwa, scheme: \"digest\", id: \"bob:…\" }");
         let shown = format!("{:?}", Acl::ip("::1", Permissions::READ));
         assert_eq!(shown, "Acl { permissions: r, scheme: \"ip\", id: \"::1\" }");
     }

@@ -24,9 +24,7 @@ use super::request::{
 /// Bytes from hexadecimal digits.
 pub(super) fn unhex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 /// One request and the frames that came back: notifications, then the reply.
@@ -101,23 +99,14 @@ fn new_session_has_an_id_and_a_password() {
     request.encode(&mut out);
     assert_eq!(out, unhex(CONNECT_NEW.request));
     let response = ConnectResponse::decode(&unhex(CONNECT_NEW.replies[0])).unwrap();
-    assert_eq!(
-        (response.timeout_ms, response.session_id),
-        (10_000, SESSION)
-    );
-    assert_eq!(
-        (response.password.len(), response.read_only),
-        (16, Some(false))
-    );
+    assert_eq!((response.timeout_ms, response.session_id), (10_000, SESSION));
+    assert_eq!((response.password.len(), response.read_only), (16, Some(false)));
 }
 
 #[test]
 fn server_leaves_out_the_read_only_byte_if_the_client_does() {
     let response = ConnectResponse::decode(&unhex(CONNECT_WITHOUT_READ_ONLY.replies[0])).unwrap();
-    assert_eq!(
-        (response.session_id, response.read_only),
-        (SESSION + 1, None)
-    );
+    assert_eq!((response.session_id, response.read_only), (SESSION + 1, None));
 }
 
 #[test]
@@ -133,13 +122,8 @@ fn ping_and_auth_are_answered_with_their_own_xids() {
     assert_eq!((header.xid, header.zxid, header.err), (XID_PING, 3, 0));
     assert_eq!(body, []);
 
-    let auth = AuthRequest {
-        scheme: "digest",
-        credential: b"u:p",
-    };
-    let (header, body) = AUTH
-        .asked(XID_AUTH, OpCode::Auth, |w| auth.encode(w))
-        .answer();
+    let auth = AuthRequest { scheme: "digest", credential: b"u:p" };
+    let (header, body) = AUTH.asked(XID_AUTH, OpCode::Auth, |w| auth.encode(w)).answer();
     assert_eq!((header.xid, header.zxid, header.err), (XID_AUTH, 0, 0));
     assert_eq!(body, []);
 }
@@ -160,21 +144,14 @@ fn errors_have_a_header_and_no_body() {
 }
 
 fn create<'a>(path: &'a str, data: &'a [u8], flags: i32, acl: &'a [Acl]) -> CreateRequest<'a> {
-    CreateRequest {
-        path,
-        data: Some(data),
-        acl,
-        flags,
-    }
+    CreateRequest { path, data: Some(data), acl, flags }
 }
 
 #[test]
 fn create_answers_with_the_path() {
     let open = [Acl::open()];
     let request = create("/a", b"hi", 0, &open);
-    let body = CREATE
-        .asked(1, OpCode::Create, |w| request.encode(w))
-        .body();
+    let body = CREATE.asked(1, OpCode::Create, |w| request.encode(w)).body();
     assert_eq!(reply::path(&body).unwrap(), "/a");
 }
 
@@ -182,9 +159,7 @@ fn create_answers_with_the_path() {
 fn create2_answers_with_the_path_and_the_stat() {
     let open = [Acl::open()];
     let request = create("/a/s-", b"", 3, &open);
-    let body = CREATE2
-        .asked(4, OpCode::Create2, |w| request.encode(w))
-        .body();
+    let body = CREATE2.asked(4, OpCode::Create2, |w| request.encode(w)).body();
     let (path, stat) = reply::path_and_stat(&body).unwrap();
     assert_eq!(path, "/a/s-0000000001");
     assert_eq!((stat.czxid, stat.mzxid, stat.pzxid), (7, 7, 7));
@@ -196,13 +171,7 @@ fn create2_answers_with_the_path_and_the_stat() {
 fn containers_and_nodes_with_a_time_to_live_look_like_any_other() {
     let open = [Acl::open()];
     let container = create("/c", b"", 4, &open);
-    let ttl = CreateTtlRequest {
-        path: "/t",
-        data: None,
-        acl: &open,
-        flags: 5,
-        ttl_ms: 1_000,
-    };
+    let ttl = CreateTtlRequest { path: "/t", data: None, acl: &open, flags: 5, ttl_ms: 1_000 };
     CREATE_CONTAINER.asked(6, OpCode::CreateContainer, |w| container.encode(w));
     CREATE_TTL.asked(7, OpCode::CreateTtl, |w| ttl.encode(w));
     let stats = [
@@ -219,65 +188,40 @@ fn containers_and_nodes_with_a_time_to_live_look_like_any_other() {
 
 #[test]
 fn exists_answers_with_the_stat() {
-    let request = WatchedRead {
-        path: "/a",
-        watch: false,
-    };
-    let body = EXISTS
-        .asked(9, OpCode::Exists, |w| request.encode(w))
-        .body();
+    let request = WatchedRead { path: "/a", watch: false };
+    let body = EXISTS.asked(9, OpCode::Exists, |w| request.encode(w)).body();
     let stat = reply::stat(&body).unwrap();
     assert_eq!((stat.czxid, stat.mzxid, stat.pzxid), (4, 4, 7));
     assert_eq!((stat.version, stat.cversion, stat.aversion), (0, 2, 0));
     assert_eq!((stat.data_length, stat.num_children), (2, 2));
-    assert_eq!(
-        (stat.ctime_ms, stat.mtime_ms),
-        (0x01a2_050a_d425, 0x01a2_050a_d425)
-    );
+    assert_eq!((stat.ctime_ms, stat.mtime_ms), (0x01a2_050a_d425, 0x01a2_050a_d425));
     assert!(!stat.is_ephemeral());
 }
 
 #[test]
 fn get_data_tells_null_from_some() {
-    let request = WatchedRead {
-        path: "/a",
-        watch: true,
-    };
-    let body = GET_DATA
-        .asked(11, OpCode::GetData, |w| request.encode(w))
-        .body();
+    let request = WatchedRead { path: "/a", watch: true };
+    let body = GET_DATA.asked(11, OpCode::GetData, |w| request.encode(w)).body();
     assert_eq!(reply::data(&body).unwrap().0.as_deref(), Some(&b"hi"[..]));
     assert_eq!(reply::data(&GET_DATA_NULL.body()).unwrap().0, None);
 }
 
 #[test]
 fn event_comes_before_the_reply_of_the_write_that_made_it() {
-    let request = SetDataRequest {
-        path: "/a",
-        data: Some(b"ho"),
-        version: 0,
-    };
+    let request = SetDataRequest { path: "/a", data: Some(b"ho"), version: 0 };
     SET_DATA.asked(13, OpCode::SetData, |w| request.encode(w));
-    assert_eq!(
-        SET_DATA.events(),
-        [(EventKind::DataChanged, "/a".to_owned())]
-    );
+    assert_eq!(SET_DATA.events(), [(EventKind::DataChanged, "/a".to_owned())]);
     assert_eq!(reply::stat(&SET_DATA.body()).unwrap().version, 1);
 }
 
 #[test]
 fn acl_comes_back_with_what_the_server_made_of_it() {
-    let asked = [
-        Acl::new(Permissions::ALL, "digest", "us😀er:hash"),
-        Acl::creator_all(),
-        Acl::open(),
-    ];
+    let asked =
+        [Acl::new(Permissions::ALL, "digest", "us😀er:hash"), Acl::creator_all(), Acl::open()];
     let request = create("/u", b"", 0, &asked);
     CREATE_ODD_ACL.asked(15, OpCode::Create2, |w| request.encode(w));
 
-    let body = GET_ACL
-        .asked(16, OpCode::GetAcl, |w| PathRequest { path: "/u" }.encode(w))
-        .body();
+    let body = GET_ACL.asked(16, OpCode::GetAcl, |w| PathRequest { path: "/u" }.encode(w)).body();
     let (acl, stat) = reply::acl(&body).unwrap();
     // The server sent the emoji as six bytes, and its own idea of `auth`.
     let [digest, _auth, open] = asked;
@@ -288,23 +232,14 @@ fn acl_comes_back_with_what_the_server_made_of_it() {
 #[test]
 fn set_acl_counts_the_version_of_the_acl() {
     let acl = [Acl::read_open(), Acl::ip("127.0.0.1", Permissions::ALL)];
-    let request = SetAclRequest {
-        path: "/u",
-        acl: &acl,
-        version: 0,
-    };
-    let body = SET_ACL
-        .asked(17, OpCode::SetAcl, |w| request.encode(w))
-        .body();
+    let request = SetAclRequest { path: "/u", acl: &acl, version: 0 };
+    let body = SET_ACL.asked(17, OpCode::SetAcl, |w| request.encode(w)).body();
     assert_eq!(reply::stat(&body).unwrap().aversion, 1);
 }
 
 #[test]
 fn children_come_in_no_order() {
-    let mut request = WatchedRead {
-        path: "/a",
-        watch: false,
-    };
+    let mut request = WatchedRead { path: "/a", watch: false };
     GET_CHILDREN.asked(19, OpCode::GetChildren, |w| request.encode(w));
     request.watch = true;
     GET_CHILDREN2.asked(20, OpCode::GetChildren2, |w| request.encode(w));
@@ -317,17 +252,10 @@ fn children_come_in_no_order() {
 
 #[test]
 fn sync_answers_with_the_path_and_delete_with_nothing() {
-    let body = SYNC
-        .asked(21, OpCode::Sync, |w| PathRequest { path: "/a" }.encode(w))
-        .body();
+    let body = SYNC.asked(21, OpCode::Sync, |w| PathRequest { path: "/a" }.encode(w)).body();
     assert_eq!(reply::path(&body).unwrap(), "/a");
-    let request = DeleteRequest {
-        path: "/u",
-        version: -1,
-    };
-    let body = DELETE
-        .asked(24, OpCode::Delete, |w| request.encode(w))
-        .body();
+    let request = DeleteRequest { path: "/u", version: -1 };
+    let body = DELETE.asked(24, OpCode::Delete, |w| request.encode(w)).body();
     assert_eq!(body, []);
 }
 
@@ -337,10 +265,7 @@ fn next_sequence_number_is_half_of_cversion_and_children() {
     // Five were created, three deleted.
     assert_eq!((stat.cversion, stat.num_children), (8, 2));
     let next = reply::path(&CREATE_AFTER_DELETES.body()).unwrap();
-    assert_eq!(
-        next,
-        format!("/q/s-{:010}", (stat.cversion + stat.num_children) / 2)
-    );
+    assert_eq!(next, format!("/q/s-{:010}", (stat.cversion + stat.num_children) / 2));
 }
 
 #[test]
@@ -355,38 +280,22 @@ fn counts_ephemerals_and_identities_are_read() {
 
     WHO_AM_I.asked(31, OpCode::WhoAmI, |_| {});
     let infos = reply::client_infos(&WHO_AM_I.body()).unwrap();
-    let infos: Vec<_> = infos
-        .iter()
-        .map(|info| (&*info.scheme, &*info.user))
-        .collect();
+    let infos: Vec<_> = infos.iter().map(|info| (&*info.scheme, &*info.user)).collect();
     assert_eq!(infos, [("ip", "127.0.0.1"), ("digest", "u")]);
 }
 
 #[test]
 fn watches_are_added_checked_and_removed() {
-    let add = AddWatchRequest {
-        path: "/p",
-        mode: 1,
-    };
-    let body = ADD_WATCH
-        .asked(32, OpCode::AddWatch, |w| add.encode(w))
-        .body();
+    let add = AddWatchRequest { path: "/p", mode: 1 };
+    let body = ADD_WATCH.asked(32, OpCode::AddWatch, |w| add.encode(w)).body();
     assert_eq!(body.len(), 4);
     assert_eq!(reply::error_body(&body), Ok(0));
 
-    let check = RemoveWatchesRequest {
-        path: "/none2",
-        kind: 3,
-    };
+    let check = RemoveWatchesRequest { path: "/none2", kind: 3 };
     CHECK_WATCHES_NO_WATCHER.asked(34, OpCode::CheckWatches, |w| check.encode(w));
 
-    let remove = RemoveWatchesRequest {
-        path: "/none",
-        kind: 2,
-    };
-    let body = REMOVE_WATCHES
-        .asked(35, OpCode::RemoveWatches, |w| remove.encode(w))
-        .body();
+    let remove = RemoveWatchesRequest { path: "/none", kind: 2 };
+    let body = REMOVE_WATCHES.asked(35, OpCode::RemoveWatches, |w| remove.encode(w)).body();
     assert_eq!(reply::error_body(&body), Ok(0));
 }
 
@@ -397,20 +306,12 @@ fn set_watches_brings_missed_events_before_its_reply() {
     encode_set_watches(&mut out, 1, [&["/a"], &[], &["/a"], &[], &[]], false);
     assert_eq!(out, unhex(SET_WATCHES.request));
     let events = [EventKind::DataChanged, EventKind::ChildrenChanged];
-    assert_eq!(
-        SET_WATCHES.events(),
-        events.map(|kind| (kind, "/a".to_owned()))
-    );
+    assert_eq!(SET_WATCHES.events(), events.map(|kind| (kind, "/a".to_owned())));
     assert_eq!(SET_WATCHES.body(), []);
 
     let mut out = Vec::new();
     request_header(&mut out, 47, OpCode::SetWatches2);
-    encode_set_watches(
-        &mut out,
-        1 << 40,
-        [&["/a"], &[], &[], &["/p"], &["/a"]],
-        true,
-    );
+    encode_set_watches(&mut out, 1 << 40, [&["/a"], &[], &[], &["/p"], &["/a"]], true);
     assert_eq!(out, unhex(SET_WATCHES2.request));
     assert_eq!(SET_WATCHES2.body(), []);
 }
@@ -432,29 +333,14 @@ fn create2_in_a_transaction_is_answered_as_create() {
     create("/p", b"", 0, &open).encode(&mut request.op(OpCode::Create));
     create("/p/b", b"b", 0, &open).encode(&mut request.op(OpCode::Create2));
     create("/p/c", b"", 4, &open).encode(&mut request.op(OpCode::CreateContainer));
-    let ttl = CreateTtlRequest {
-        path: "/p/t",
-        data: Some(b""),
-        acl: &open,
-        flags: 5,
-        ttl_ms: 5_000,
-    };
+    let ttl =
+        CreateTtlRequest { path: "/p/t", data: Some(b""), acl: &open, flags: 5, ttl_ms: 5_000 };
     ttl.encode(&mut request.op(OpCode::CreateTtl));
-    let set_data = SetDataRequest {
-        path: "/p/b",
-        data: Some(b"bb"),
-        version: 0,
-    };
+    let set_data = SetDataRequest { path: "/p/b", data: Some(b"bb"), version: 0 };
     set_data.encode(&mut request.op(OpCode::SetData));
-    let check = CheckRequest {
-        path: "/p/b",
-        version: 1,
-    };
+    let check = CheckRequest { path: "/p/b", version: 1 };
     check.encode(&mut request.op(OpCode::Check));
-    let delete = DeleteRequest {
-        path: "/p/b",
-        version: -1,
-    };
+    let delete = DeleteRequest { path: "/p/b", version: -1 };
     delete.encode(&mut request.op(OpCode::Delete));
     request.finish();
     assert_eq!(out, unhex(MULTI.request));
@@ -468,12 +354,7 @@ fn create2_in_a_transaction_is_answered_as_create() {
         }
     }
     let zxid = MULTI.answer().0.zxid;
-    let expected = [
-        ("/p", None),
-        ("/p/b", None),
-        ("/p/c", Some(zxid)),
-        ("/p/t", Some(zxid)),
-    ];
+    let expected = [("/p", None), ("/p/b", None), ("/p/c", Some(zxid)), ("/p/t", Some(zxid))];
     assert_eq!(paths, expected);
     assert!(matches!(&results[4], MultiResult::SetData(stat) if stat.version == 1));
     assert_eq!(results[5..], [MultiResult::Check, MultiResult::Delete]);
@@ -565,10 +446,8 @@ const CONNECT_UNKNOWN_SESSION: Exchange = Exchange {
      00",
     replies: &["00000000000000000000000000000000000000100000000000000000000000000000000000"],
 };
-const PING: Exchange = Exchange {
-    request: "fffffffe0000000b",
-    replies: &["fffffffe000000000000000300000000"],
-};
+const PING: Exchange =
+    Exchange { request: "fffffffe0000000b", replies: &["fffffffe000000000000000300000000"] };
 const AUTH: Exchange = Exchange {
     request: "fffffffc00000064000000000000000664696765737400000003753a70",
     replies: &["fffffffc000000000000000000000000"],
@@ -833,10 +712,8 @@ const AUTH_UNKNOWN_SCHEME: Exchange = Exchange {
     request: "fffffffc0000006400000000000000066e6f737563680000000175",
     replies: &["fffffffc0000000000000000ffffff8d"],
 };
-const UNKNOWN_OP: Exchange = Exchange {
-    request: "0000000100000063",
-    replies: &["00000001fffffffffffffffffffffffa"],
-};
+const UNKNOWN_OP: Exchange =
+    Exchange { request: "0000000100000063", replies: &["00000001fffffffffffffffffffffffa"] };
 const EXISTS_AFTER_DELETES: Exchange = Exchange {
     request: "0000000a00000003000000022f7100",
     replies: &["\

@@ -184,9 +184,7 @@ mod tests {
 
     #[test]
     fn no_two_codes_print_alike() {
-        let mut sentences: Vec<_> = (-200..=0)
-            .map(|raw| Code::from_raw(raw).to_string())
-            .collect();
+        let mut sentences: Vec<_> = (-200..=0).map(|raw| Code::from_raw(raw).to_string()).collect();
         sentences.sort();
         sentences.dedup();
         assert_eq!(sentences.len(), 201);

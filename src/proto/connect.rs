@@ -70,11 +70,7 @@ impl ConnectResponse {
             timeout_ms: r.i32()?,
             session_id: r.i64()?,
             password: r.buffer()?.unwrap_or_default().to_vec(),
-            read_only: if r.remaining() > 0 {
-                Some(r.bool()?)
-            } else {
-                None
-            },
+            read_only: if r.remaining() > 0 { Some(r.bool()?) } else { None },
         })
     }
 

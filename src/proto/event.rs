@@ -54,11 +54,7 @@ impl WatcherEvent {
     /// Reads the body. Bytes after it are ignored.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(body);
-        Ok(Self {
-            kind: r.i32()?,
-            state: r.i32()?,
-            path: r.string()?,
-        })
+        Ok(Self { kind: r.i32()?, state: r.i32()?, path: r.string()? })
     }
 
     #[cfg(any(test, feature = "_fuzz"))]
@@ -94,9 +90,7 @@ pub(crate) fn encode_set_watches(
 /// How many bytes [`encode_set_watches`] appends.
 pub(crate) fn set_watches_len(lists: [&[&str]; 5], two: bool) -> usize {
     let strings = |list: &&[&str]| list.iter().map(|path| 4 + path.len()).sum::<usize>();
-    8 + sent_lists(&lists, two)
-        .map(|list| 4 + strings(list))
-        .sum::<usize>()
+    8 + sent_lists(&lists, two).map(|list| 4 + strings(list)).sum::<usize>()
 }
 
 fn sent_lists<'l, 'p>(
@@ -146,10 +140,7 @@ mod tests {
         encode_set_watches(&mut one, 7, lists, false);
         encode_set_watches(&mut two, 7, lists, true);
         assert!(two.starts_with(&one));
-        assert_eq!(
-            two[one.len()..],
-            unhex("00000001000000022f7000000001000000022f72")
-        );
+        assert_eq!(two[one.len()..], unhex("00000001000000022f7000000001000000022f72"));
     }
 
     proptest! {

@@ -50,13 +50,7 @@ pub(crate) struct FrameBuffer {
 impl FrameBuffer {
     /// Makes an empty buffer for frames of up to `max_frame` bytes, their length not counted.
     pub(crate) fn new(max_frame: usize) -> Self {
-        Self {
-            buf: Vec::new(),
-            start: 0,
-            end: 0,
-            skip: 0,
-            max_frame,
-        }
+        Self { buf: Vec::new(), start: 0, end: 0, skip: 0, max_frame }
     }
 
     /// Where to put the bytes that come next; never empty. Say with [`FrameBuffer::filled`] how
@@ -115,23 +109,12 @@ impl FrameBuffer {
         self.skip = len - wanted;
         self.discard();
         let bytes = self.buf.get(from..to).unwrap_or_default();
-        Ok(Some(if oversize {
-            Piece::Oversize { head: bytes, len }
-        } else {
-            Piece::Frame(bytes)
-        }))
+        Ok(Some(if oversize { Piece::Oversize { head: bytes, len } } else { Piece::Frame(bytes) }))
     }
 
     /// Whether the stream stands between two frames, so that its end would be a clean one.
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end && self.skip == 0
-    }
-
-    /// Forgets everything, for the next connection.
-    pub(crate) fn clear(&mut self) {
-        self.start = 0;
-        self.end = 0;
-        self.skip = 0;
     }
 
     /// The length of the frame at the front, if that much has arrived.
@@ -302,10 +285,7 @@ mod tests {
         let bytes = stream(&[(0..200).collect()]);
         assert_eq!(feed(&mut buffer, &bytes[..19], 19), []);
         let head = (0..16).collect();
-        assert_eq!(
-            feed(&mut buffer, &bytes[19..20], 1),
-            [Seen::Oversize(head, 200)]
-        );
+        assert_eq!(feed(&mut buffer, &bytes[19..20], 1), [Seen::Oversize(head, 200)]);
         assert!(!buffer.is_empty(), "184 bytes are still to come");
         assert_eq!(feed(&mut buffer, &bytes[20..], 184), []);
         assert!(buffer.is_empty());
@@ -326,7 +306,7 @@ mod tests {
             assert_eq!(buffer.next(), Err(FrameError { len }));
             read(&mut buffer, &mut &stream(&[vec![0; 8]])[..], 12);
             assert_eq!(buffer.next(), Err(FrameError { len }));
-            buffer.clear();
+            buffer = FrameBuffer::new(buffer.max_frame);
             assert_eq!(buffer.next(), Ok(None));
         }
     }
@@ -419,17 +399,14 @@ mod tests {
     fn clear_forgets_half_a_frame_and_what_is_to_be_skipped() {
         let mut buffer = FrameBuffer::new(20);
         feed(&mut buffer, &stream(&[vec![1; 10]])[..9], usize::MAX);
-        buffer.clear();
+        buffer = FrameBuffer::new(buffer.max_frame);
         assert!(buffer.is_empty());
         feed(&mut buffer, &stream(&[vec![1; 100]])[..30], usize::MAX);
         assert!(!buffer.is_empty());
-        buffer.clear();
+        buffer = FrameBuffer::new(buffer.max_frame);
         assert!(buffer.is_empty());
         let frames = [vec![9; 4]];
-        assert_eq!(
-            feed(&mut buffer, &stream(&frames), 3),
-            expected(&frames, 20)
-        );
+        assert_eq!(feed(&mut buffer, &stream(&frames), 3), expected(&frames, 20));
     }
 
     #[test]

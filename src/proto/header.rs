@@ -9,8 +9,6 @@ pub(crate) const XID_NOTIFICATION: i32 = -1;
 pub(crate) const XID_PING: i32 = -2;
 /// The xid of an auth packet and of its answer.
 pub(crate) const XID_AUTH: i32 = -4;
-/// The xid that the C client gives to set_watches; the Java client gives an ordinary one.
-pub(crate) const XID_SET_WATCHES: i32 = -8;
 
 /// The header of every reply and notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +27,7 @@ impl ReplyHeader {
     pub(crate) const LEN: usize = 16;
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            xid: r.i32()?,
-            zxid: r.i64()?,
-            err: r.i32()?,
-        })
+        Ok(Self { xid: r.i32()?, zxid: r.i64()?, err: r.i32()? })
     }
 
     #[cfg(any(test, feature = "_fuzz"))]

@@ -134,10 +134,7 @@ impl<'a> Reader<'a> {
             return Ok(Vec::new());
         };
         if count > self.remaining() / min_len_of_element.max(1) {
-            return Err(DecodeError {
-                what: "vector count larger than its bytes",
-                at,
-            });
+            return Err(DecodeError { what: "vector count larger than its bytes", at });
         }
         let mut elements = Vec::with_capacity(count.min(self.remaining() / size_of::<T>().max(1)));
         for _ in 0..count {
@@ -214,14 +211,8 @@ fn join_surrogates(mut bytes: &[u8]) -> Vec<u8> {
 /// The character that a high and a low surrogate stand for, each in the three bytes that UTF-8
 /// would have for its number.
 fn surrogates(bytes: &[u8; 6]) -> Option<char> {
-    let [
-        0xED,
-        high @ 0xA0..=0xAF,
-        b @ 0x80..=0xBF,
-        0xED,
-        low @ 0xB0..=0xBF,
-        d @ 0x80..=0xBF,
-    ] = *bytes
+    let [0xED, high @ 0xA0..=0xAF, b @ 0x80..=0xBF, 0xED, low @ 0xB0..=0xBF, d @ 0x80..=0xBF] =
+        *bytes
     else {
         return None;
     };
@@ -246,9 +237,7 @@ mod tests {
     }
 
     fn string(bytes: &[u8]) -> String {
-        Reader::new(&written(|w| w.buffer(Some(bytes))))
-            .string()
-            .unwrap()
+        Reader::new(&written(|w| w.buffer(Some(bytes)))).string().unwrap()
     }
 
     #[test]
@@ -300,13 +289,8 @@ mod tests {
     fn vector_of_two_billion_in_eight_bytes_is_refused_before_its_elements_are_read() {
         let bytes = unhex("7fffffff00000000");
         let mut r = Reader::new(&bytes);
-        let read = r.vector(4, |_| -> Result<(), DecodeError> {
-            panic!("read an element")
-        });
-        let error = DecodeError {
-            what: "vector count larger than its bytes",
-            at: 0,
-        };
+        let read = r.vector(4, |_| -> Result<(), DecodeError> { panic!("read an element") });
+        let error = DecodeError { what: "vector count larger than its bytes", at: 0 };
         assert_eq!(read, Err(error));
     }
 

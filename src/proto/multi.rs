@@ -72,15 +72,9 @@ pub(crate) fn results(body: &[u8]) -> Result<Vec<MultiResult>, DecodeError> {
         }
         results.push(match OpCode::from_raw(op) {
             None if op == NO_OP => MultiResult::Error(r.i32()?),
-            Some(OpCode::Create) => MultiResult::Create {
-                path: r.string()?,
-                stat: None,
-            },
+            Some(OpCode::Create) => MultiResult::Create { path: r.string()?, stat: None },
             Some(OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl) => {
-                MultiResult::Create {
-                    path: r.string()?,
-                    stat: Some(Stat::decode(&mut r)?),
-                }
+                MultiResult::Create { path: r.string()?, stat: Some(Stat::decode(&mut r)?) }
             }
             Some(OpCode::Check) => MultiResult::Check,
             Some(OpCode::Delete) => MultiResult::Delete,
@@ -162,14 +156,8 @@ mod tests {
         let start = begin_frame(&mut out);
         request_header(&mut out, 4, OpCode::Multi);
         let mut multi = MultiWriter::new(&mut out);
-        let check = CheckRequest {
-            path: "/a",
-            version: 7,
-        };
-        let delete = DeleteRequest {
-            path: "/b",
-            version: -1,
-        };
+        let check = CheckRequest { path: "/a", version: 7 };
+        let delete = DeleteRequest { path: "/b", version: -1 };
         check.encode(&mut multi.op(OpCode::Check));
         delete.encode(&mut multi.op(OpCode::Delete));
         multi.finish();
@@ -195,10 +183,7 @@ mod tests {
     fn unknown_kind_of_result_is_an_error_that_says_where() {
         let body = unhex("0000000d0000000000000000630000000000");
         let error = results(&body).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown kind of result in a multi reply at byte 9"
-        );
+        assert_eq!(error.to_string(), "unknown kind of result in a multi reply at byte 9");
     }
 
     #[test]

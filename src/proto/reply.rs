@@ -26,10 +26,7 @@ impl ClientInfo {
     const MIN_LEN: usize = 8;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            scheme: r.string()?,
-            user: r.string()?,
-        })
+        Ok(Self { scheme: r.string()?, user: r.string()? })
     }
 }
 

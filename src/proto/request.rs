@@ -287,9 +287,7 @@ impl AuthRequest<'_> {
 /// Shows the scheme, never the credential.
 impl fmt::Debug for AuthRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthRequest")
-            .field("scheme", &self.scheme)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthRequest").field("scheme", &self.scheme).finish_non_exhaustive()
     }
 }
 
@@ -324,31 +322,18 @@ mod tests {
 
     #[test]
     fn get_data_is_golden() {
-        let request = WatchedRead {
-            path: "/a",
-            watch: true,
-        };
+        let request = WatchedRead { path: "/a", watch: true };
         let golden = "0000000f0000000100000004000000022f6101";
-        assert_eq!(
-            frame(1, OpCode::GetData, |w| request.encode(w)),
-            unhex(golden)
-        );
+        assert_eq!(frame(1, OpCode::GetData, |w| request.encode(w)), unhex(golden));
     }
 
     #[test]
     fn create2_is_golden() {
-        let request = CreateRequest {
-            path: "/a",
-            data: Some(b"hi"),
-            acl: &[Acl::open()],
-            flags: 3,
-        };
+        let request =
+            CreateRequest { path: "/a", data: Some(b"hi"), acl: &[Acl::open()], flags: 3 };
         let golden = "00000033000000020000000f000000022f61000000026869000000010000001f0000000577\
                       6f726c6400000006616e796f6e6500000003";
-        assert_eq!(
-            frame(2, OpCode::Create2, |w| request.encode(w)),
-            unhex(golden)
-        );
+        assert_eq!(frame(2, OpCode::Create2, |w| request.encode(w)), unhex(golden));
     }
 
     #[test]
@@ -362,23 +347,14 @@ mod tests {
         };
         let golden = "000000390000000300000015000000022f74ffffffff000000010000001f00000005776f72\
                       6c6400000006616e796f6e650000000500000000000003e8";
-        assert_eq!(
-            frame(3, OpCode::CreateTtl, |w| request.encode(w)),
-            unhex(golden)
-        );
+        assert_eq!(frame(3, OpCode::CreateTtl, |w| request.encode(w)), unhex(golden));
     }
 
     #[test]
     fn auth_is_golden() {
-        let request = AuthRequest {
-            scheme: "digest",
-            credential: b"u:p",
-        };
+        let request = AuthRequest { scheme: "digest", credential: b"u:p" };
         let golden = "0000001dfffffffc00000064000000000000000664696765737400000003753a70";
-        assert_eq!(
-            frame(XID_AUTH, OpCode::Auth, |w| request.encode(w)),
-            unhex(golden)
-        );
+        assert_eq!(frame(XID_AUTH, OpCode::Auth, |w| request.encode(w)), unhex(golden));
     }
 
     #[test]
@@ -393,22 +369,15 @@ mod tests {
 
     #[test]
     fn reconfig_writes_null_for_what_is_not_given() {
-        let request = ReconfigRequest {
-            joining: None,
-            leaving: Some("3"),
-            members: None,
-            version: -1,
-        };
+        let request =
+            ReconfigRequest { joining: None, leaving: Some("3"), members: None, version: -1 };
         let golden = "ffffffff0000000133ffffffffffffffffffffffff";
         assert_eq!(body(|w| request.encode(w)), unhex(golden));
     }
 
     #[test]
     fn credential_is_not_printed() {
-        let request = AuthRequest {
-            scheme: "digest",
-            credential: b"AAAA",
-        };
+        let request = AuthRequest { scheme: "digest", credential: b"AAAA" };
         let shown = format!("{request:?}");
         assert!(shown.contains("digest") && !shown.contains("65"), "{shown}");
     }

@@ -52,6 +52,7 @@ pub struct Stat {
 
 impl Stat {
     /// The size of the record in bytes.
+    #[cfg(test)]
     pub(crate) const LEN: usize = 68;
 
     /// When the node was created, by the clock of the leader.
@@ -74,7 +75,7 @@ impl Stat {
     ///
     /// ZooKeeper hides the mark from clients (`DataNode.getClientEphemeralOwner`): `false` says
     /// nothing.
-    pub fn is_container(&self) -> bool {
+    pub(crate) fn is_container(&self) -> bool {
         self.ephemeral_owner == CONTAINER_OWNER
     }
 
@@ -84,7 +85,7 @@ impl Stat {
     /// ZooKeeper hides the mark from clients (`DataNode.getClientEphemeralOwner`) unless it runs
     /// without `zookeeper.extendedTypesEnabled`: `None` says nothing. Nodes made by a 3.5.3 server,
     /// which marked them in a way that can be mistaken for a session, are never recognised.
-    pub fn ttl(&self) -> Option<Duration> {
+    pub(crate) fn ttl(&self) -> Option<Duration> {
         let owner = self.ephemeral_owner as u64;
         (owner & TTL_MASK == TTL_MARK).then(|| Duration::from_millis(owner & !TTL_MASK))
     }
@@ -125,11 +126,8 @@ impl Stat {
 /// express.
 fn since_epoch(ms: i64) -> SystemTime {
     let distance = Duration::from_millis(ms.unsigned_abs());
-    let time = if ms < 0 {
-        UNIX_EPOCH.checked_sub(distance)
-    } else {
-        UNIX_EPOCH.checked_add(distance)
-    };
+    let time =
+        if ms < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)
 }
 
@@ -163,10 +161,7 @@ pub(super) mod tests {
     }
 
     fn owned_by(ephemeral_owner: u64) -> Stat {
-        Stat {
-            ephemeral_owner: ephemeral_owner as i64,
-            ..Stat::default()
-        }
+        Stat { ephemeral_owner: ephemeral_owner as i64, ..Stat::default() }
     }
 
     #[test]
@@ -178,11 +173,7 @@ pub(super) mod tests {
     #[test]
     fn node_of_a_session_is_ephemeral() {
         // Server 1, server 128 (a negative number), server 255 with a clock in its id.
-        for owner in [
-            0x0100_0014_bcaf_0002,
-            0x8000_0014_bcaf_0002,
-            0xff00_8014_bcaf_0002,
-        ] {
+        for owner in [0x0100_0014_bcaf_0002, 0x8000_0014_bcaf_0002, 0xff00_8014_bcaf_0002] {
             let stat = owned_by(owner);
             assert!(stat.is_ephemeral() && !stat.is_container() && stat.ttl().is_none());
         }
@@ -206,11 +197,7 @@ pub(super) mod tests {
 
     #[test]
     fn times_count_from_the_epoch_both_ways() {
-        let stat = Stat {
-            ctime_ms: 1_500,
-            mtime_ms: -1_500,
-            ..Stat::default()
-        };
+        let stat = Stat { ctime_ms: 1_500, mtime_ms: -1_500, ..Stat::default() };
         assert_eq!(stat.created(), UNIX_EPOCH + Duration::from_millis(1_500));
         assert_eq!(stat.modified(), UNIX_EPOCH - Duration::from_millis(1_500));
     }

@@ -84,12 +84,8 @@ impl<'p> Pattern<'p> {
 
 /// The rivals of a plain lock, of a reader and of a candidate: all that hold alone, by whatever
 /// client. Kazoo's plain lock passes readers by too.
-pub(crate) const EXCLUSIVE: &[Pattern<'static>] = &[
-    Pattern::KAZOO_LOCK,
-    Pattern::CURATOR_LOCK,
-    Pattern::CURATOR_WRITE,
-    Pattern::CURATOR_LATCH,
-];
+pub(crate) const EXCLUSIVE: &[Pattern<'static>] =
+    &[Pattern::KAZOO_LOCK, Pattern::CURATOR_LOCK, Pattern::CURATOR_WRITE, Pattern::CURATOR_LATCH];
 
 /// The rivals of a writer: all that hold alone, and the readers.
 pub(crate) const EXCLUSIVE_AND_SHARED: &[Pattern<'static>] = &[
@@ -119,11 +115,7 @@ impl<'a> Contender<'a> {
             // A minus sign may belong to the pattern or to the number: the pattern tells.
             let mut cuts = path::sequence_cuts(name);
             let (_, sequence) = cuts.find(|(prefix, _)| prefix.ends_with(pattern.text))?;
-            Some(Self {
-                name,
-                kind: pattern.kind,
-                sequence,
-            })
+            Some(Self { name, kind: pattern.kind, sequence })
         })
     }
 
@@ -186,9 +178,7 @@ pub(crate) fn decide<'a>(
     };
     // `watched` is less than the length, as at least 1 was subtracted.
     let (_, rival, _) = before.select_nth_unstable_by(watched, |a, b| a.turn().cmp(&b.turn()));
-    Decision::Wait {
-        predecessor: rival.name,
-    }
+    Decision::Wait { predecessor: rival.name }
 }
 
 /// The names of all contenders, the one whose turn is first at the front.
@@ -197,19 +187,14 @@ pub(crate) fn decide<'a>(
 pub(crate) fn ordered<'a>(children: &'a [String], patterns: &[Pattern<'_>]) -> Vec<&'a str> {
     let mut contenders: Vec<_> = parse_all(children, patterns).collect();
     contenders.sort_unstable_by(|a, b| a.turn().cmp(&b.turn()));
-    contenders
-        .into_iter()
-        .map(|contender| contender.name)
-        .collect()
+    contenders.into_iter().map(|contender| contender.name).collect()
 }
 
 fn parse_all<'a>(
     children: &'a [String],
     patterns: &[Pattern<'_>],
 ) -> impl Iterator<Item = Contender<'a>> {
-    children
-        .iter()
-        .filter_map(|child| Contender::parse(child, patterns))
+    children.iter().filter_map(|child| Contender::parse(child, patterns))
 }
 
 /// Our own node may have a name that is no rival's, in a style that only the caller knows.
@@ -219,11 +204,7 @@ fn parse_own<'a>(own: &'a str, rivals: &[Pattern<'_>]) -> Option<Contender<'a>> 
         .or_else(|| Contender::parse(own, LEASES))
         .or_else(|| {
             let sequence = path::sequence(own)?;
-            Some(Contender {
-                name: own,
-                kind: Kind::Exclusive,
-                sequence,
-            })
+            Some(Contender { name: own, kind: Kind::Exclusive, sequence })
         })
 }
 
@@ -259,24 +240,17 @@ mod tests {
 
     #[test]
     fn first_holds_and_each_other_waits_for_the_one_before() {
-        let names = children(&[
-            "b__lock__0000000002",
-            "a__lock__0000000003",
-            "c__lock__0000000001",
-        ]);
+        let names =
+            children(&["b__lock__0000000002", "a__lock__0000000003", "c__lock__0000000001"]);
         let decided = |own| decide(&names, own, EXCLUSIVE, 1);
         assert_eq!(decided("c__lock__0000000001"), Decision::Held);
         assert_eq!(
             decided("b__lock__0000000002"),
-            Decision::Wait {
-                predecessor: "c__lock__0000000001"
-            }
+            Decision::Wait { predecessor: "c__lock__0000000001" }
         );
         assert_eq!(
             decided("a__lock__0000000003"),
-            Decision::Wait {
-                predecessor: "b__lock__0000000002"
-            }
+            Decision::Wait { predecessor: "b__lock__0000000002" }
         );
         assert_eq!(decided("d__lock__0000000001"), Decision::Missing);
         assert_eq!(decided("no number"), Decision::Missing);
@@ -289,44 +263,16 @@ mod tests {
     #[test]
     fn names_of_all_clients_are_read() {
         for (name, kind) in [
-            (
-                "514e5a831836450cb1a56c741e990fd8__lock__0000000032",
-                Kind::Exclusive,
-            ),
-            (
-                "514e5a831836450cb1a56c741e990fd8__rlock__0000000032",
-                Kind::Shared,
-            ),
-            (
-                "_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-lock-0000000032",
-                Kind::Exclusive,
-            ),
-            (
-                "_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-latch-0000000032",
-                Kind::Exclusive,
-            ),
-            (
-                "_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-__WRIT__0000000032",
-                Kind::Exclusive,
-            ),
-            (
-                "_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-__READ__0000000032",
-                Kind::Shared,
-            ),
-            (
-                "_c_514e5a831836450cb1a56c741e990fd8-lock-0000000032",
-                Kind::Exclusive,
-            ),
+            ("514e5a831836450cb1a56c741e990fd8__lock__0000000032", Kind::Exclusive),
+            ("514e5a831836450cb1a56c741e990fd8__rlock__0000000032", Kind::Shared),
+            ("_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-lock-0000000032", Kind::Exclusive),
+            ("_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-latch-0000000032", Kind::Exclusive),
+            ("_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-__WRIT__0000000032", Kind::Exclusive),
+            ("_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-__READ__0000000032", Kind::Shared),
+            ("_c_514e5a831836450cb1a56c741e990fd8-lock-0000000032", Kind::Exclusive),
         ] {
             let read = Contender::parse(name, EXCLUSIVE_AND_SHARED);
-            assert_eq!(
-                read,
-                Some(Contender {
-                    name,
-                    kind,
-                    sequence: 32
-                })
-            );
+            assert_eq!(read, Some(Contender { name, kind, sequence: 32 }));
             let exclusive = Contender::parse(name, EXCLUSIVE).is_some();
             assert_eq!(exclusive, kind == Kind::Exclusive, "{name}");
         }
@@ -364,10 +310,7 @@ mod tests {
         let go = "_c_8eb33557-3c2f-4a3c-8eb3-35573c2f4a3c-lock-0000000031";
         let kazoo = "514e5a831836450cb1a56c741e990fd8__lock__0000000032";
         let names = children(&["hello", go, "_c_8eb33557-lock-00000000", kazoo]);
-        assert_eq!(
-            decide(&names, kazoo, EXCLUSIVE, 1),
-            Decision::Wait { predecessor: go }
-        );
+        assert_eq!(decide(&names, kazoo, EXCLUSIVE, 1), Decision::Wait { predecessor: go });
         assert_eq!(decide(&names, go, EXCLUSIVE, 1), Decision::Held);
         let kazoo_only = [Pattern::KAZOO_LOCK];
         assert_eq!(decide(&names, kazoo, &kazoo_only, 1), Decision::Held);
@@ -400,11 +343,7 @@ mod tests {
                 Decision::Held,
                 "{junk}"
             );
-            assert_eq!(
-                ordered(&names, EXCLUSIVE_AND_SHARED),
-                ["a__lock__0000000001"],
-                "{junk}"
-            );
+            assert_eq!(ordered(&names, EXCLUSIVE_AND_SHARED), ["a__lock__0000000001"], "{junk}");
         }
     }
 
@@ -423,20 +362,13 @@ mod tests {
         assert_eq!(reader("b__rlock__0000000002"), Decision::Held);
         assert_eq!(
             writer("c__lock__0000000003"),
-            Decision::Wait {
-                predecessor: "b__rlock__0000000002"
-            }
+            Decision::Wait { predecessor: "b__rlock__0000000002" }
         );
         // A plain lock of Kazoo passes the readers by.
-        assert_eq!(
-            decide(&names, "c__lock__0000000003", EXCLUSIVE, 1),
-            Decision::Held
-        );
+        assert_eq!(decide(&names, "c__lock__0000000003", EXCLUSIVE, 1), Decision::Held);
         assert_eq!(
             reader("_c_e-__READ__0000000005"),
-            Decision::Wait {
-                predecessor: "_c_d-__WRIT__0000000004"
-            }
+            Decision::Wait { predecessor: "_c_d-__WRIT__0000000004" }
         );
     }
 
@@ -449,64 +381,36 @@ mod tests {
             "_c_c-__WRIT__0000000006",
             "_c_d-__READ__0000000007",
         ]);
-        let holding: Vec<_> = holders(&names, 1)
-            .iter()
-            .map(|holder| holder.name)
-            .collect();
+        let holding: Vec<_> = holders(&names, 1).iter().map(|holder| holder.name).collect();
         assert_eq!(holding, ["_c_b-__WRIT__0000000005"]);
         // The next writer waits for the reader too, the next reader for the writers only.
         assert_eq!(
             decide(&names, "_c_c-__WRIT__0000000006", EXCLUSIVE_AND_SHARED, 1),
-            Decision::Wait {
-                predecessor: "_c_a-__READ__0000000005"
-            }
+            Decision::Wait { predecessor: "_c_a-__READ__0000000005" }
         );
         assert_eq!(
             decide(&names, "_c_d-__READ__0000000007", EXCLUSIVE, 1),
-            Decision::Wait {
-                predecessor: "_c_c-__WRIT__0000000006"
-            }
+            Decision::Wait { predecessor: "_c_c-__WRIT__0000000006" }
         );
     }
 
     #[test]
     fn as_many_hold_as_there_are_leases() {
         let names: Vec<_> = (0..6).map(|n| format!("_c_x-lease-{n:010}")).collect();
-        let decided: Vec<_> = names
-            .iter()
-            .map(|own| decide(&names, own, LEASES, 3))
-            .collect();
+        let decided: Vec<_> = names.iter().map(|own| decide(&names, own, LEASES, 3)).collect();
         assert_eq!(decided[..3], [Decision::Held; 3]);
         for n in 3..6 {
-            assert_eq!(
-                decided[n],
-                Decision::Wait {
-                    predecessor: &names[n - 3]
-                }
-            );
+            assert_eq!(decided[n], Decision::Wait { predecessor: &names[n - 3] });
         }
         assert_eq!(decide(&names, &names[5], LEASES, 6), Decision::Held);
-        assert_eq!(
-            decide(&names, &names[5], LEASES, usize::MAX),
-            Decision::Held
-        );
-        assert_eq!(
-            decide(&names, &names[1], LEASES, 0),
-            decide(&names, &names[1], LEASES, 1)
-        );
+        assert_eq!(decide(&names, &names[5], LEASES, usize::MAX), Decision::Held);
+        assert_eq!(decide(&names, &names[1], LEASES, 0), decide(&names, &names[1], LEASES, 1));
     }
 
     #[test]
     fn e7_exhausted_number_never_claims() {
         // As a 3.8.0 server gives them out at its end: the same number to all, or the wrap.
-        for sequence in [
-            i32::MAX,
-            i32::MIN,
-            i32::MIN + 1,
-            -1_000_000_000,
-            -999_999_999,
-            -1,
-        ] {
+        for sequence in [i32::MAX, i32::MIN, i32::MIN + 1, -1_000_000_000, -999_999_999, -1] {
             for style in [
                 "a__lock__",
                 "_c_a-lock-",
@@ -517,21 +421,15 @@ mod tests {
                 "other-",
             ] {
                 let own = format!("{style}{sequence:010}");
-                for names in [
-                    vec![own.clone()],
-                    vec![own.clone(), lock("b", i32::MAX)],
-                    Vec::new(),
-                ] {
+                for names in [vec![own.clone()], vec![own.clone(), lock("b", i32::MAX)], Vec::new()]
+                {
                     let decided = decide(&names, &own, EXCLUSIVE, 100);
                     assert_eq!(decided, Decision::Exhausted, "{own}");
                 }
             }
         }
         let last = lock("a", i32::MAX - 1);
-        assert_eq!(
-            decide(std::slice::from_ref(&last), &last, EXCLUSIVE, 1),
-            Decision::Held
-        );
+        assert_eq!(decide(std::slice::from_ref(&last), &last, EXCLUSIVE, 1), Decision::Held);
     }
 
     // The pattern tells the sign from a dash: `-1234567890` after `__lock__` is negative, after
@@ -563,10 +461,7 @@ mod tests {
             .collect();
         let mut names = worn.clone();
         names.push(sound.clone());
-        let holding: Vec<_> = holders(&names, 1)
-            .iter()
-            .map(|holder| holder.name)
-            .collect();
+        let holding: Vec<_> = holders(&names, 1).iter().map(|holder| holder.name).collect();
         assert_eq!(holding, [sound.as_str()]);
         // Once it is gone, nobody.
         assert!(holders(&worn, 1).is_empty());
@@ -592,45 +487,28 @@ mod tests {
 
     /// Names of all styles around a common start, with equal numbers, in no order.
     fn crowd() -> impl Strategy<Value = Vec<String>> {
-        let style = select(vec![
-            "__lock__",
-            "__rlock__",
-            "-lock-",
-            "-__WRIT__",
-            "-__READ__",
-            "-latch-",
-        ]);
+        let style =
+            select(vec!["__lock__", "__rlock__", "-lock-", "-__WRIT__", "-__READ__", "-latch-"]);
         let start = prop_oneof![Just(0), Just(i32::MAX - 3), Just(999_999_998), any::<i32>()];
         let ahead = prop_oneof![4 => 0..6, 1 => 0..=i32::MAX];
-        (
-            start,
-            prop::collection::vec(("[0-9a-f]{1,3}", style, ahead), 1..12),
-        )
-            .prop_map(|(start, members)| {
+        (start, prop::collection::vec(("[0-9a-f]{1,3}", style, ahead), 1..12)).prop_map(
+            |(start, members)| {
                 let names = members.into_iter().map(|(guid, style, ahead)| {
                     format!("{guid}{style}{:010}", start.wrapping_add(ahead))
                 });
                 // The server lists no name twice.
                 names.collect::<BTreeSet<_>>().into_iter().collect()
-            })
+            },
+        )
     }
 
     fn junk() -> impl Strategy<Value = Vec<String>> {
-        let odd = select(vec![
-            "__lock__",
-            "x-lock-",
-            "lease_holder",
-            "__lock__00000000001",
-            "",
-        ]);
-        prop::collection::vec(
-            prop_oneof![any::<String>(), odd.prop_map(String::from)],
-            0..6,
-        )
-        .prop_map(|names| {
-            let is_junk = |name: &String| parse_own(name, EXCLUSIVE_AND_SHARED).is_none();
-            names.into_iter().filter(is_junk).collect()
-        })
+        let odd = select(vec!["__lock__", "x-lock-", "lease_holder", "__lock__00000000001", ""]);
+        prop::collection::vec(prop_oneof![any::<String>(), odd.prop_map(String::from)], 0..6)
+            .prop_map(|names| {
+                let is_junk = |name: &String| parse_own(name, EXCLUSIVE_AND_SHARED).is_none();
+                names.into_iter().filter(is_junk).collect()
+            })
     }
 
     proptest! {

@@ -18,12 +18,7 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
-        Self {
-            timeout,
-            last_read: now,
-            last_write: now,
-            ping: None,
-        }
+        Self { timeout, last_read: now, last_write: now, ping: None }
     }
 
     /// Any byte is life: a large answer that trickles in must not kill its own connection.
@@ -55,11 +50,7 @@ impl Heartbeat {
 
     /// The next time at which this must be looked at.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.ping.is_some() {
-            self.dead_at()
-        } else {
-            self.dead_at().min(self.next_ping())
-        }
+        if self.ping.is_some() { self.dead_at() } else { self.dead_at().min(self.next_ping()) }
     }
 
     fn next_ping(&self) -> Instant {
@@ -101,10 +92,7 @@ mod tests {
         for at in (0..2_000).step_by(10) {
             beat.wrote(start + ms(at));
         }
-        assert!(
-            beat.dead(start + ms(2_000)),
-            "writes are no sign of life of the server"
-        );
+        assert!(beat.dead(start + ms(2_000)), "writes are no sign of life of the server");
     }
 
     #[test]

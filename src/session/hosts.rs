@@ -36,10 +36,7 @@ pub(crate) struct Host {
 impl Default for Host {
     /// The server that ZooKeeper's own tools try when they are not told one: `localhost:2181`.
     fn default() -> Self {
-        Self {
-            name: "localhost".into(),
-            port: DEFAULT_PORT,
-        }
+        Self { name: "localhost".into(), port: DEFAULT_PORT }
     }
 }
 
@@ -97,19 +94,13 @@ impl ConnectString {
             // Says nothing of the text: it may hold a password.
             return Err("the connect string names a user, add credentials as auth instead".into());
         }
-        let hosts = hosts
-            .split(',')
-            .enumerate()
-            .map(|(at, host)| parse_host(at, host.trim()));
+        let hosts = hosts.split(',').enumerate().map(|(at, host)| parse_host(at, host.trim()));
         let hosts = hosts.collect::<Result<_, _>>()?;
         let chroot = if chroot == "/" { "" } else { chroot };
         if !chroot.is_empty() {
             path::validate(chroot).map_err(|why| format!("chroot `{chroot}`: {why}"))?;
         }
-        Ok(Self {
-            hosts,
-            chroot: chroot.into(),
-        })
+        Ok(Self { hosts, chroot: chroot.into() })
     }
 }
 
@@ -154,14 +145,7 @@ impl HostList {
         if shuffle {
             rng.shuffle(&mut hosts);
         }
-        Self {
-            servers: hosts,
-            shuffle,
-            rng,
-            current: None,
-            last: None,
-            moving: None,
-        }
+        Self { servers: hosts, shuffle, rng, current: None, last: None, moving: None }
     }
 
     /// How many servers there are; at least 1.
@@ -194,10 +178,7 @@ impl HostList {
         let round_finished = was_moving || self.last == Some(next);
         // The very first attempt ends no round, but begins one.
         self.last.get_or_insert(0);
-        (
-            self.servers.get(next).cloned().unwrap_or_default(),
-            round_finished,
-        )
+        (self.servers.get(next).cloned().unwrap_or_default(), round_finished)
     }
 
     /// Notes that a session was established with `host`: the round begins anew behind it.
@@ -223,19 +204,13 @@ impl HostList {
             // On the move already: it is as good as connected to the one it would try next.
             _ if self.moving.is_some() => self.next().0,
             Some(host) => host.clone(),
-            None => self
-                .servers
-                .get(self.last.unwrap_or(0))
-                .cloned()
-                .unwrap_or_default(),
+            None => self.servers.get(self.last.unwrap_or(0)).cloned().unwrap_or_default(),
         };
         let mine_stays = new.contains(&mine);
         let before = self.servers.len();
         let after = new.len();
-        let (old, fresh): (Vec<_>, Vec<_>) = new
-            .iter()
-            .cloned()
-            .partition(|host| self.servers.contains(host));
+        let (old, fresh): (Vec<_>, Vec<_>) =
+            new.iter().cloned().partition(|host| self.servers.contains(host));
 
         let fresh_probability = match (after > before, mine_stays) {
             (true, true) => {
@@ -304,9 +279,7 @@ impl Backoff {
         let Some(doublings) = attempts.checked_sub(1) else {
             return Duration::ZERO;
         };
-        let full = BASE_DELAY
-            .saturating_mul(2_u32.saturating_pow(doublings))
-            .min(MAX_DELAY);
+        let full = BASE_DELAY.saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_DELAY);
         full.mul_f64(1.0 - rng.f64() / 2.0)
     }
 
@@ -343,9 +316,7 @@ fn parse_host(at: usize, text: &str) -> Result<Host, String> {
             };
             let (address, _zone) = name.split_once('%').unwrap_or((name, ""));
             if address.parse::<Ipv6Addr>().is_err() {
-                return Err(format!(
-                    "host `{text}`: no IPv6 address between the brackets"
-                ));
+                return Err(format!("host `{text}`: no IPv6 address between the brackets"));
             }
             match port.strip_prefix(':') {
                 None if port.is_empty() => (name, None),
@@ -356,9 +327,7 @@ fn parse_host(at: usize, text: &str) -> Result<Host, String> {
         None => match text.split_once(':') {
             None => (text, None),
             Some((_, port)) if port.contains(':') => {
-                return Err(format!(
-                    "host `{text}`: an IPv6 address must stand in brackets"
-                ));
+                return Err(format!("host `{text}`: an IPv6 address must stand in brackets"));
             }
             Some((name, port)) => (name, Some(port)),
         },
@@ -367,16 +336,10 @@ fn parse_host(at: usize, text: &str) -> Result<Host, String> {
         return Err(format!("host `{text}`: the name is empty"));
     }
     if name.contains(|c: char| c.is_whitespace() || c.is_control() || "[]\\?#".contains(c)) {
-        return Err(format!(
-            "host `{text}`: `{}` is not a host name",
-            name.escape_debug()
-        ));
+        return Err(format!("host `{text}`: `{}` is not a host name", name.escape_debug()));
     }
     let port = port.map_or(Ok(DEFAULT_PORT), |port| parse_port(text, port))?;
-    Ok(Host {
-        name: name.into(),
-        port,
-    })
+    Ok(Host { name: name.into(), port })
 }
 
 fn parse_port(host: &str, text: &str) -> Result<u16, String> {
@@ -384,9 +347,7 @@ fn parse_port(host: &str, text: &str) -> Result<u16, String> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(port @ 1..) if digits => Ok(port),
-        _ => Err(format!(
-            "host `{host}`: `{text}` is not a port from 1 to 65535"
-        )),
+        _ => Err(format!("host `{host}`: `{text}` is not a port from 1 to 65535")),
     }
 }
 
@@ -407,10 +368,7 @@ mod tests {
     use super::*;
 
     fn host(name: &str, port: u16) -> Host {
-        Host {
-            name: name.into(),
-            port,
-        }
+        Host { name: name.into(), port }
     }
 
     /// `servers(1, 3)` are s1, s2, s3.
@@ -432,22 +390,10 @@ mod tests {
         for (text, hosts, chroot) in [
             ("h1", "h1:2181", ""),
             ("h1:2182", "h1:2182", ""),
-            (
-                "10.10.10.1,10.10.10.2",
-                "10.10.10.1:2181 10.10.10.2:2181",
-                "",
-            ),
-            (
-                "10.10.10.1:112,10.10.10.2:110",
-                "10.10.10.1:112 10.10.10.2:110",
-                "",
-            ),
+            ("10.10.10.1,10.10.10.2", "10.10.10.1:2181 10.10.10.2:2181", ""),
+            ("10.10.10.1:112,10.10.10.2:110", "10.10.10.1:112 10.10.10.2:110", ""),
             ("10.10.10.1/chroot/two", "10.10.10.1:2181", "/chroot/two"),
-            (
-                "10.10.10.1:112,10.10.10.2/a",
-                "10.10.10.1:112 10.10.10.2:2181",
-                "/a",
-            ),
+            ("10.10.10.1:112,10.10.10.2/a", "10.10.10.1:112 10.10.10.2:2181", "/a"),
             (
                 "127.0.0.1:2181, 192.168.1.2:2181 ,h3 /a b",
                 "127.0.0.1:2181 192.168.1.2:2181 h3:2181",
@@ -458,11 +404,7 @@ mod tests {
             ("h1/", "h1:2181", ""),
             ("zk://h1,h2:1/app", "h1:2181 h2:1", "/app"),
             ("[::1]", "[::1]:2181", ""),
-            (
-                "[::1]:1,[2001:db8:1::242:ac11:2]/a",
-                "[::1]:1 [2001:db8:1::242:ac11:2]:2181",
-                "/a",
-            ),
+            ("[::1]:1,[2001:db8:1::242:ac11:2]/a", "[::1]:1 [2001:db8:1::242:ac11:2]:2181", "/a"),
             ("[fe80::1%eth0]:99", "[fe80::1%eth0]:99", ""),
             ("h_1.example.com.:65535", "h_1.example.com.:65535", ""),
             // One chroot for all hosts: what follows the first slash is a path, commas too.
@@ -515,10 +457,7 @@ mod tests {
             ("h1/..", "chroot `/..`"),
             ("h1/a\u{1}", "forbids"),
             ("zks://h1", "zks:// is not supported yet"),
-            (
-                "dns-srv://zk.example.com/app",
-                "dns-srv:// is not supported yet",
-            ),
+            ("dns-srv://zk.example.com/app", "dns-srv:// is not supported yet"),
             ("http://h1", "`http://` is not a scheme"),
         ] {
             if words.is_empty() {
@@ -548,10 +487,7 @@ mod tests {
     fn printed_host_is_read_back() {
         for text in ["h1:1", "[::1]:2181", "10.0.0.1:65535"] {
             let read = ConnectString::parse(text).unwrap();
-            assert_eq!(
-                read.hosts.iter().map(Host::to_string).collect::<String>(),
-                text
-            );
+            assert_eq!(read.hosts.iter().map(Host::to_string).collect::<String>(), text);
         }
     }
 
@@ -606,10 +542,7 @@ mod tests {
             *first.entry(list.next().0.name).or_insert(0) += 1;
         }
         assert_eq!(first.len(), 3);
-        assert!(
-            first.values().all(|count| (900..1100).contains(count)),
-            "{first:?}"
-        );
+        assert!(first.values().all(|count| (900..1100).contains(count)), "{first:?}");
     }
 
     #[test]
@@ -673,10 +606,10 @@ mod tests {
         names(&mut list, 2);
         let current = host("s2", 2181);
         list.connected(&current);
-        assert!(!list.replace(
-            vec![host("s3", 2181), current.clone(), host("s1", 2181)],
-            Some(&current)
-        ));
+        assert!(
+            !list
+                .replace(vec![host("s3", 2181), current.clone(), host("s1", 2181)], Some(&current))
+        );
         assert_eq!(list.next(), (host("s1", 2181), false));
         assert_eq!(list.next(), (host("s3", 2181), false));
         assert_eq!(list.next(), (current, true));
@@ -829,11 +762,7 @@ mod tests {
             assert_eq!(waits[0], Duration::ZERO);
             for (n, full_ms) in [(1, 50), (2, 100), (3, 200), (4, 400), (5, 800), (6, 1_000)] {
                 let full = Duration::from_millis(full_ms);
-                assert!(
-                    waits[n] > full / 2 && waits[n] <= full,
-                    "wait {n} is {:?}",
-                    waits[n]
-                );
+                assert!(waits[n] > full / 2 && waits[n] <= full, "wait {n} is {:?}", waits[n]);
             }
             first.push(waits[1]);
             sixth.push(waits[6]);
@@ -850,17 +779,11 @@ mod tests {
         let mut backoff = Backoff::default();
         for n in 0..1_000_000 {
             let wait = backoff.next(&mut rng);
-            assert!(
-                wait <= MAX_DELAY && (n < 6 || wait >= MAX_DELAY / 2),
-                "wait {n} is {wait:?}"
-            );
+            assert!(wait <= MAX_DELAY && (n < 6 || wait >= MAX_DELAY / 2), "wait {n} is {wait:?}");
         }
         for attempts in [31, 32, 33, 64, u32::MAX - 1, u32::MAX] {
             let wait = Backoff { attempts }.next(&mut rng);
-            assert!(
-                wait >= MAX_DELAY / 2 && wait <= MAX_DELAY,
-                "{attempts}: {wait:?}"
-            );
+            assert!(wait >= MAX_DELAY / 2 && wait <= MAX_DELAY, "{attempts}: {wait:?}");
         }
         backoff.reset();
         assert_eq!(backoff.next(&mut rng), Duration::ZERO);

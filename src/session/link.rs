@@ -140,8 +140,7 @@ impl<T, W> Link<T, W> {
 
     /// Whether `xid` is in flight, for a frame whose body will not be read.
     pub(crate) fn expects(&self, xid: i32) -> bool {
-        self.place(xid)
-            .is_some_and(|place| matches!(self.in_flight.get(place), Some(Some(_))))
+        self.place(xid).is_some_and(|place| matches!(self.in_flight.get(place), Some(Some(_))))
     }
 
     /// Everything in flight, oldest first.
@@ -200,10 +199,7 @@ mod tests {
 
     fn token(found: Match<u32, ()>) -> u32 {
         match found {
-            Match::Found(Sent {
-                owner: Owner::User(token),
-                ..
-            }) => token,
+            Match::Found(Sent { owner: Owner::User(token), .. }) => token,
             other => panic!("{other:?}"),
         }
     }
@@ -233,20 +229,14 @@ mod tests {
         assert!(matches!(link.answer(&header(xid - 1, 0)), Match::Unknown));
         assert!(matches!(link.answer(&header(i32::MIN, 0)), Match::Unknown));
         assert_eq!(token(link.answer(&header(xid, 0))), 7);
-        assert!(
-            matches!(link.answer(&header(xid, 0)), Match::Unknown),
-            "answered twice"
-        );
+        assert!(matches!(link.answer(&header(xid, 0)), Match::Unknown), "answered twice");
     }
 
     #[test]
     fn an_error_may_overtake_and_a_success_may_not() {
         let mut link = link(1);
         let xids: Vec<_> = (0..3).map(|n| send(&mut link, n)).collect();
-        assert!(matches!(
-            link.answer(&header(xids[1], 0)),
-            Match::OutOfOrder
-        ));
+        assert!(matches!(link.answer(&header(xids[1], 0)), Match::OutOfOrder));
         assert_eq!(token(link.answer(&header(xids[1], -6))), 1);
         assert!(matches!(link.answer(&header(xids[1], -6)), Match::Unknown));
         assert_eq!(token(link.answer(&header(xids[0], 0))), 0);

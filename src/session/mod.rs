@@ -94,18 +94,9 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) enum Effect<T, W> {
     /// A request ended; `armed` names the watch that it set.
-    Done {
-        token: T,
-        outcome: Outcome,
-        armed: Option<(Arc<str>, WatchId)>,
-    },
+    Done { token: T, outcome: Outcome, armed: Option<(Arc<str>, WatchId)> },
     /// A watch hears an event; `last` if it never will again.
-    Fire {
-        id: WatchId,
-        sink: W,
-        event: WatchedEvent,
-        last: bool,
-    },
+    Fire { id: WatchId, sink: W, event: WatchedEvent, last: bool },
     /// A watch was never set, or its handle is gone.
     Forget { id: WatchId, sink: W },
     /// Make this the state that everybody reads.

@@ -97,15 +97,8 @@ mod tests {
     use super::SessionState::*;
     use super::*;
 
-    const ALL: [SessionState; 7] = [
-        Connecting,
-        Connected,
-        ReadOnly,
-        Disconnected,
-        Expired,
-        AuthFailed,
-        Closed,
-    ];
+    const ALL: [SessionState; 7] =
+        [Connecting, Connected, ReadOnly, Disconnected, Expired, AuthFailed, Closed];
 
     #[test]
     fn terminal_states_have_no_way_out() {

@@ -122,11 +122,7 @@ pub(crate) struct Watches<W> {
 
 impl<W> Watches<W> {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: HashMap::new(),
-            recursive: 0,
-            len: 0,
-        }
+        Self { entries: HashMap::new(), recursive: 0, len: 0 }
     }
 
     /// The number of watchers.
@@ -240,10 +236,7 @@ impl<W> Watches<W> {
         let gone: Vec<Watcher<W>> = gone;
         entry.watchers = kept;
         self.len -= gone.len();
-        self.recursive -= gone
-            .iter()
-            .filter(|w| w.kind == WatchKind::Recursive)
-            .count();
+        self.recursive -= gone.iter().filter(|w| w.kind == WatchKind::Recursive).count();
         if entry.is_unused() {
             self.entries.remove(path);
         }
@@ -377,12 +370,7 @@ impl<W> Entry<W> {
 
 impl<W> Default for Entry<W> {
     fn default() -> Self {
-        Self {
-            watchers: Vec::new(),
-            arming: 0,
-            arming_lasting: 0,
-            stale: false,
-        }
+        Self { watchers: Vec::new(), arming: 0, arming_lasting: 0, stale: false }
     }
 }
 

@@ -90,17 +90,10 @@ macro_rules! path_operation {
     };
 }
 
-path_operation!(
-    Sync,
-    Sync,
-    "sync",
-    "Syncs at `path`, which need not exist.",
-    String,
-    |answer| {
-        let Answer { body, chroot, .. } = answer.ok()?;
-        Ok(chroot.up(reply::path(&body)?))
-    }
-);
+path_operation!(Sync, Sync, "sync", "Syncs at `path`, which need not exist.", String, |answer| {
+    let Answer { body, chroot, .. } = answer.ok()?;
+    Ok(chroot.up(reply::path(&body)?))
+});
 
 path_operation!(
     GetAllChildrenNumber,
@@ -206,11 +199,7 @@ impl Encode for GetConfig {
         let watcher = self.watcher.take();
         let watch = watcher.is_some();
         let encoded = Encoded::new(OpCode::GetData, 5 + CONFIG_PATH.len(), |out| {
-            WatchedRead {
-                path: CONFIG_PATH,
-                watch,
-            }
-            .encode(&mut Writer::new(out));
+            WatchedRead { path: CONFIG_PATH, watch }.encode(&mut Writer::new(out));
         });
         Ok((encoded.watch(CONFIG_PATH, WatchKind::Data, watcher), ()))
     }

@@ -158,29 +158,13 @@ impl Create {
         let data = self.data.as_deref();
         match self.ttl.and_then(ttl_ms) {
             Some(ttl_ms) => {
-                let flags = if self.mode == CreateMode::PersistentSequential {
-                    6
-                } else {
-                    5
-                };
-                CreateTtlRequest {
-                    path: server_path,
-                    data,
-                    acl: &self.acl,
-                    flags,
-                    ttl_ms,
-                }
-                .encode(w);
+                let flags = if self.mode == CreateMode::PersistentSequential { 6 } else { 5 };
+                CreateTtlRequest { path: server_path, data, acl: &self.acl, flags, ttl_ms }
+                    .encode(w);
             }
             None => {
                 let flags = self.mode.flags();
-                CreateRequest {
-                    path: server_path,
-                    data,
-                    acl: &self.acl,
-                    flags,
-                }
-                .encode(w);
+                CreateRequest { path: server_path, data, acl: &self.acl, flags }.encode(w);
             }
         }
     }
@@ -222,9 +206,7 @@ impl Operation for Create {
     type Reply = Created;
 
     fn decode(answer: Answer, kind: CreateKind) -> Result<Created, Unread> {
-        let Answer {
-            body, chroot, zxid, ..
-        } = answer.ok()?;
+        let Answer { body, chroot, zxid, .. } = answer.ok()?;
         let (path, stat) = match kind {
             CreateKind::Path => (reply::path(&body)?, None),
             CreateKind::PathAndStat => {
@@ -232,11 +214,7 @@ impl Operation for Create {
                 (path, Some(stat))
             }
         };
-        Ok(Created {
-            path: chroot.up(path),
-            stat,
-            zxid,
-        })
+        Ok(Created { path: chroot.up(path), stat, zxid })
     }
 }
 
@@ -262,20 +240,13 @@ mod tests {
         assert!(create(Duration::from_millis(0xff_ffff_ffff)).is_ok());
         assert!(create(Duration::from_millis(0x100_0000_0000)).is_err());
         assert!(create(Duration::MAX).is_err());
-        let ephemeral = Create::new("/a")
-            .ttl(Duration::from_secs(1))
-            .mode(CreateMode::Ephemeral);
+        let ephemeral = Create::new("/a").ttl(Duration::from_secs(1)).mode(CreateMode::Ephemeral);
         assert!(ephemeral.check().is_err());
     }
 
     #[test]
     fn a_sequential_name_may_end_in_a_slash() {
         assert!(Create::new("/a/").check().is_err());
-        assert!(
-            Create::new("/a/")
-                .mode(CreateMode::EphemeralSequential)
-                .check()
-                .is_ok()
-        );
+        assert!(Create::new("/a/").mode(CreateMode::EphemeralSequential).check().is_ok());
     }
 }

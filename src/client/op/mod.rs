@@ -92,12 +92,7 @@ pub(crate) mod sealed {
         /// The server said no.
         Code(Code),
         /// One operation of a transaction was refused: its index, name and path.
-        Member {
-            index: usize,
-            code: Code,
-            op: &'static str,
-            path: Box<str>,
-        },
+        Member { index: usize, code: Code, op: &'static str, path: Box<str> },
         /// The bytes make no sense.
         Bytes(DecodeError),
         /// They do, but not as an answer to this.
@@ -135,20 +130,11 @@ impl Encoded {
     fn new(op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut frame = Vec::with_capacity(12 + body_len);
         machine::build(&mut frame, op, body);
-        Self {
-            frame,
-            op,
-            watch: None,
-            removes: None,
-        }
+        Self { frame, op, watch: None, removes: None }
     }
 
     fn watch(mut self, path: &str, kind: WatchKind, watcher: Option<Watcher>) -> Self {
-        self.watch = watcher.map(|watcher| WatchSetup {
-            path: path.into(),
-            kind,
-            watcher,
-        });
+        self.watch = watcher.map(|watcher| WatchSetup { path: path.into(), kind, watcher });
         self
     }
 }
@@ -169,24 +155,11 @@ impl Unread {
             Self::Code(Code::SessionExpired) => Error::SessionExpired { sent: true, at },
             Self::Code(Code::AuthFailed) => Error::AuthFailed { sent: true, at },
             Self::Code(code) => Error::Refused { code, at },
-            Self::Member {
-                index,
-                code,
-                op,
-                path,
-            } => Error::Transaction {
-                index,
-                code,
-                at: Box::new(At { op, path }),
-            },
-            Self::Bytes(error) => Error::Protocol {
-                what: error.to_string().into(),
-                at,
-            },
-            Self::Shape(what) => Error::Protocol {
-                what: what.into(),
-                at,
-            },
+            Self::Member { index, code, op, path } => {
+                Error::Transaction { index, code, at: Box::new(At { op, path }) }
+            }
+            Self::Bytes(error) => Error::Protocol { what: error.to_string().into(), at },
+            Self::Shape(what) => Error::Protocol { what: what.into(), at },
         }
     }
 }

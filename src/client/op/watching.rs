@@ -52,11 +52,7 @@ impl AddWatch {
     }
 
     pub(crate) fn with(path: impl Into<String>, mode: WatchMode, watcher: Watcher) -> Self {
-        Self {
-            path: path.into(),
-            mode,
-            watcher: Some(watcher),
-        }
+        Self { path: path.into(), mode, watcher: Some(watcher) }
     }
 }
 
@@ -137,10 +133,7 @@ pub struct RemoveWatches {
 impl RemoveWatches {
     /// Takes the watches of type `kind` off `path`.
     pub fn new(path: impl Into<String>, kind: WatcherType) -> Self {
-        Self {
-            path: path.into(),
-            kind,
-        }
+        Self { path: path.into(), kind }
     }
 }
 
@@ -185,10 +178,7 @@ pub struct CheckWatches {
 impl CheckWatches {
     /// Asks for watches of type `kind` on `path`.
     pub fn new(path: impl Into<String>, kind: WatcherType) -> Self {
-        Self {
-            path: path.into(),
-            kind,
-        }
+        Self { path: path.into(), kind }
     }
 }
 

@@ -58,20 +58,12 @@ pub struct SetData {
 impl SetData {
     /// Sets the data of `path` to `data`, whatever its version.
     pub fn new(path: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
-        Self {
-            path: path.into(),
-            data: Some(data.into()),
-            version: Version::Any,
-        }
+        Self { path: path.into(), data: Some(data.into()), version: Version::Any }
     }
 
     /// Sets null data, which the server tells apart from empty data.
     pub fn null(path: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            data: None,
-            version: Version::Any,
-        }
+        Self { path: path.into(), data: None, version: Version::Any }
     }
 
     /// The version that the node must have. Defaults to [`Version::Any`].
@@ -82,12 +74,7 @@ impl SetData {
 
     pub(crate) fn write(&self, server_path: &str, w: &mut Writer<'_>) -> Result<()> {
         let version = self.version.wire("set_data", &self.path)?;
-        SetDataRequest {
-            path: server_path,
-            data: self.data.as_deref(),
-            version,
-        }
-        .encode(w);
+        SetDataRequest { path: server_path, data: self.data.as_deref(), version }.encode(w);
         Ok(())
     }
 }
@@ -133,10 +120,7 @@ pub struct Delete {
 impl Delete {
     /// Deletes `path`, whatever its version.
     pub fn new(path: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            version: Version::Any,
-        }
+        Self { path: path.into(), version: Version::Any }
     }
 
     /// The version that the node must have. Defaults to [`Version::Any`].
@@ -147,18 +131,10 @@ impl Delete {
 
     pub(crate) fn write(&self, server_path: &str, w: &mut Writer<'_>) -> Result<()> {
         if self.path == "/" {
-            return Err(Error::invalid(
-                "delete",
-                &self.path,
-                "the root cannot be deleted",
-            ));
+            return Err(Error::invalid("delete", &self.path, "the root cannot be deleted"));
         }
         let version = self.version.wire("delete", &self.path)?;
-        DeleteRequest {
-            path: server_path,
-            version,
-        }
-        .encode(w);
+        DeleteRequest { path: server_path, version }.encode(w);
         Ok(())
     }
 }
@@ -204,11 +180,7 @@ pub struct SetAcl {
 impl SetAcl {
     /// Sets the ACL of `path`, whatever its ACL version.
     pub fn new(path: impl Into<String>, acl: impl IntoIterator<Item = Acl>) -> Self {
-        Self {
-            path: path.into(),
-            acl: acl.into_iter().collect(),
-            version: Version::Any,
-        }
+        Self { path: path.into(), acl: acl.into_iter().collect(), version: Version::Any }
     }
 
     /// The ACL version (`Stat::aversion`) that the node must have. Defaults to [`Version::Any`].
@@ -238,12 +210,7 @@ impl Encode for SetAcl {
         let version = self.version.wire("set_acl", &self.path)?;
         let len = 12 + path.len() + 64 * self.acl.len();
         let encoded = Encoded::new(OpCode::SetAcl, len, |out| {
-            SetAclRequest {
-                path: &path,
-                acl: &self.acl,
-                version,
-            }
-            .encode(&mut Writer::new(out));
+            SetAclRequest { path: &path, acl: &self.acl, version }.encode(&mut Writer::new(out));
         });
         Ok((encoded, ()))
     }

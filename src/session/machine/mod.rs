@@ -1,23 +1,22 @@
 //! What survives a reconnect, and the rules by which it does.
 
-use std::sync::Arc;
+mod receive;
+
 use std::time::{Duration, Instant};
 
-use crate::proto::code::Code;
-use crate::proto::connect::{ConnectRequest, ConnectResponse};
-use crate::proto::event::{self, EventKind, WatcherEvent};
-use crate::proto::frame::{self, Piece};
-use crate::proto::header::{self, ReplyHeader, XID_AUTH, XID_NOTIFICATION, XID_PING};
-use crate::proto::jute::{Reader, Writer};
+use crate::proto::connect::ConnectRequest;
+use crate::proto::event::{self, EventKind};
+use crate::proto::frame::{self};
+use crate::proto::header::{self, XID_AUTH, XID_PING};
+use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
-use crate::proto::reply;
-use crate::proto::request::{AddWatchRequest, AuthRequest, RemoveWatchesRequest};
+use crate::proto::request::{AuthRequest, RemoveWatchesRequest};
 use crate::session::event::WatchedEvent;
 use crate::session::heartbeat::Heartbeat;
-use crate::session::link::{LOST, Link, Match, Owner, Phase, Sent};
+use crate::session::link::{LOST, Link, Owner, Phase, Sent};
 use crate::session::state::SessionState;
-use crate::session::watches::{Disarm, WatchId, WatchKind, Watches};
-use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply, Request};
+use crate::session::watches::{Disarm, WatchId, Watches};
+use crate::session::{Change, Drop, Effect, Failure, Outcome, Request};
 
 /// What the machine is told once.
 #[derive(Clone, Debug)]
@@ -121,9 +120,7 @@ impl<T, W: Clone> Machine<T, W> {
 
     /// Whether requests may be [`send`](Self::send)ed now.
     pub(crate) fn is_serving(&self) -> bool {
-        self.link
-            .as_ref()
-            .is_some_and(|link| link.phase == Phase::Serving)
+        self.link.as_ref().is_some_and(|link| link.phase == Phase::Serving)
     }
 
     pub(crate) fn output(&self) -> &[u8] {
@@ -225,15 +222,22 @@ impl<T, W: Clone> Machine<T, W> {
 
     /// Adds credentials; `token` hears of the first acknowledgement.
     pub(crate) fn add_auth(&mut self, scheme: String, credential: Vec<u8>, token: Option<T>) {
-        self.auths.push(Auth {
-            scheme,
-            credential,
-            token,
-        });
-        if let (Some(link), Some(index)) = (&mut self.link, self.auths.len().checked_sub(1)) {
-            if link.phase != Phase::Greeting {
-                send_auth(link, &self.auths, index);
+        let known = |auth: &Auth<T>| {
+            auth.token.is_none() && auth.scheme == scheme && auth.credential == credential
+        };
+        // The same credentials again are sent again, but not twice on each connection to come.
+        let index = match self.auths.iter().position(known) {
+            Some(index) => index,
+            None => {
+                self.auths.push(Auth { scheme, credential, token: None });
+                self.auths.len() - 1
             }
+        };
+        if let Some(auth) = self.auths.get_mut(index) {
+            auth.token = token;
+        }
+        if let Some(link) = self.link.as_mut().filter(|link| link.phase != Phase::Greeting) {
+            send_auth(link, &self.auths, index);
         }
     }
 
@@ -259,20 +263,23 @@ impl<T, W: Clone> Machine<T, W> {
         fx: &mut Effects<T, W>,
     ) -> usize {
         let state = self.state;
-        let ended = self
-            .watches
-            .take(path, |kind| kind.is_of_type(watcher_type));
+        let ended = self.watches.take(path, |kind| kind.is_of_type(watcher_type));
         let count = ended.len();
         for (id, sink) in ended {
             let event = ended_event(path, state);
-            fx.push(Effect::Fire {
-                id,
-                sink,
-                event,
-                last: true,
-            });
+            fx.push(Effect::Fire { id, sink, event, last: true });
         }
         count
+    }
+
+    fn end_lasting_watches(&mut self, fx: &mut Effects<T, W>) {
+        let mut paths = Vec::new();
+        self.watches.lasting(|path, _, _| paths.push(path.to_owned()));
+        for path in paths {
+            for lasting in [4, 5] {
+                self.end_watches(&path, lasting, fx);
+            }
+        }
     }
 
     /// Asks the server to end the session; the answer comes as [`Drop::Closed`].
@@ -285,10 +292,7 @@ impl<T, W: Clone> Machine<T, W> {
         }
         let mut bytes = Vec::with_capacity(12);
         build(&mut bytes, OpCode::CloseSession, |_| {});
-        link.send(
-            &bytes,
-            housekeeping(Owner::CloseSession, OpCode::CloseSession, now),
-        );
+        link.send(&bytes, housekeeping(Owner::CloseSession, OpCode::CloseSession, now));
         link.phase = Phase::Closing;
         true
     }
@@ -351,169 +355,13 @@ impl<T, W: Clone> Machine<T, W> {
         (self.negotiated / 3).clamp(Duration::from_millis(300), Duration::from_secs(5))
     }
 
-    /// One frame, or the head of one that is too large to read.
-    pub(crate) fn on_piece(
-        &mut self,
-        piece: Piece<'_>,
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Result<(), Drop> {
-        let Some(link) = &mut self.link else {
-            return Ok(());
-        };
-        if link.phase == Phase::Greeting {
-            return match piece {
-                Piece::Frame(bytes) => self.on_greeting(bytes, now, fx),
-                Piece::Oversize { .. } => Err(protocol("the answer to the greeting is too large")),
-            };
-        }
-        match piece {
-            Piece::Frame(bytes) => self.on_frame(bytes, now, fx),
-            Piece::Oversize { head, len } => self.on_oversize(head, len, fx),
-        }
-    }
-
-    fn on_greeting(
-        &mut self,
-        bytes: &[u8],
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Result<(), Drop> {
-        let answer = ConnectResponse::decode(bytes).map_err(|e| protocol(&e.to_string()))?;
-        let read_only = answer.read_only.unwrap_or(false);
-        if read_only && !self.options.read_only {
-            return Err(protocol(
-                "a read-only server took a client that wants writes",
-            ));
-        }
-        if answer.timeout_ms <= 0 {
-            if self.id == 0 {
-                return Err(protocol("a new session was refused"));
-            }
-            self.expire(fx);
-            return Err(Drop::Expired);
-        }
-        if !read_only && self.id != 0 && answer.session_id != self.id {
-            // The server made a new session without saying that the old one is gone; some do
-            // (reliability.md A6). It is gone all the same. The new one is not taken over: a
-            // fresh greeting will make one that both sides agree on.
-            self.expire(fx);
-            return Err(Drop::Expired);
-        }
-        // A server without quorum hands out ids that no other server knows.
-        if !read_only {
-            self.id = answer.session_id;
-            self.password = answer.password;
-        }
-        self.negotiated = Duration::from_millis(u64::try_from(answer.timeout_ms).unwrap_or(0));
-        let Some(link) = &mut self.link else {
-            return Ok(());
-        };
-        link.read_only = read_only;
-        self.lease_from = self.lease_from.max(Some(link.greeted_at));
-        link.beat = Heartbeat::new(self.negotiated, now);
-        link.phase = Phase::Authenticating;
-        for index in 0..self.auths.len() {
-            send_auth(link, &self.auths, index);
-        }
-        if self.auths.is_empty() {
-            self.establish(now, fx);
-        }
-        Ok(())
-    }
-
-    fn on_frame(&mut self, bytes: &[u8], now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
-        let mut reader = Reader::new(bytes);
-        let header = ReplyHeader::decode(&mut reader).map_err(|e| protocol(&e.to_string()))?;
-        match header.xid {
-            XID_NOTIFICATION => self.on_event(&header, reader.rest(), now, fx),
-            XID_PING => {
-                if let Some(link) = &mut self.link {
-                    let answered = link.beat.ponged();
-                    self.lease_from = self.lease_from.max(answered);
-                }
-                Ok(())
-            }
-            XID_AUTH => self.on_auth(&header, now, fx),
-            _ => self.on_reply(&header, reader.rest(), now, fx),
-        }
-    }
-
-    fn on_event(
-        &mut self,
-        header: &ReplyHeader,
-        body: &[u8],
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Result<(), Drop> {
-        let heard = WatcherEvent::decode(body).map_err(|e| protocol(&e.to_string()))?;
-        let kind = EventKind::from_raw(heard.kind);
-        let zxid = (header.zxid > 0).then_some(header.zxid);
-        let state = self.state;
-        let path = heard.path;
-        let disarm = self.watches.fire(kind, &path, |id, sink, last| {
-            let event = WatchedEvent {
-                kind,
-                path: path.clone(),
-                state,
-                zxid,
-            };
-            fx.push(Effect::Fire {
-                id,
-                sink: sink.clone(),
-                event,
-                last,
-            });
-        });
-        self.disarm(&path, disarm, now);
-        Ok(())
-    }
-
-    fn on_auth(
-        &mut self,
-        header: &ReplyHeader,
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Result<(), Drop> {
-        let Some(link) = &mut self.link else {
-            return Ok(());
-        };
-        let Some(index) = link.auth_in_flight.pop_front() else {
-            return Err(protocol("an answer to credentials that were not sent"));
-        };
-        if header.err != 0 {
-            self.terminate(SessionState::AuthFailed, fx);
-            return Err(Drop::AuthFailed);
-        }
-        if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
-            let reply = Reply {
-                code: 0,
-                zxid: header.zxid,
-                body: Vec::new(),
-            };
-            fx.push(Effect::Done {
-                token,
-                outcome: Outcome::Reply(reply),
-                armed: None,
-            });
-        }
-        if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
-            self.establish(now, fx);
-        }
-        Ok(())
-    }
-
     /// The server knows who we are: set the watches again, then let requests through.
     fn establish(&mut self, now: Instant, fx: &mut Effects<T, W>) {
         let Some(link) = &mut self.link else { return };
         link.phase = Phase::Serving;
         for lists in self.watches.batches(SET_WATCHES_MAX_LEN) {
             let two = !lists[3].is_empty() || !lists[4].is_empty();
-            let op = if two {
-                OpCode::SetWatches2
-            } else {
-                OpCode::SetWatches
-            };
+            let op = if two { OpCode::SetWatches2 } else { OpCode::SetWatches };
             let mut bytes = Vec::new();
             build(&mut bytes, op, |out| {
                 let lists = [&*lists[0], &*lists[1], &*lists[2], &*lists[3], &*lists[4]];
@@ -522,10 +370,7 @@ impl<T, W: Clone> Machine<T, W> {
             link.send(&bytes, housekeeping(Owner::SetWatches, op, now));
         }
         let read_only = link.read_only;
-        self.enter(
-            if read_only { SessionState::ReadOnly } else { SessionState::Connected },
-            fx,
-        );
+        self.enter(if read_only { SessionState::ReadOnly } else { SessionState::Connected }, fx);
         fx.push(Effect::Announce(self.state));
         if self.was_connected {
             // The server arms persistent watches again but does not replay what they missed.
@@ -537,157 +382,11 @@ impl<T, W: Clone> Machine<T, W> {
                     state,
                     zxid: None,
                 };
-                fx.push(Effect::Fire {
-                    id,
-                    sink: sink.clone(),
-                    event,
-                    last: false,
-                });
+                fx.push(Effect::Fire { id, sink: sink.clone(), event, last: false });
             });
         }
         self.was_connected = true;
         self.attached = false;
-    }
-
-    fn on_reply(
-        &mut self,
-        header: &ReplyHeader,
-        body: &[u8],
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Result<(), Drop> {
-        let Some(link) = &mut self.link else {
-            return Ok(());
-        };
-        let sent = match link.answer(header) {
-            Match::Found(sent) => sent,
-            Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
-            Match::Unknown => return Err(protocol("an answer to no request")),
-        };
-        self.lease_from = self.lease_from.max(Some(sent.at));
-        match sent.owner {
-            Owner::User(token) => {
-                // Only answers move it: an event or a ping may run ahead of events of the same
-                // transaction that are still to come (ZOOKEEPER-1417).
-                if header.zxid > 0 {
-                    self.last_zxid = header.zxid;
-                }
-                let code = match sent.op {
-                    // addWatch says in its body what others say in the header. A body that
-                    // cannot be read leaves the watch unset.
-                    OpCode::AddWatch if header.err == 0 => {
-                        reply::error_body(body).unwrap_or(Code::MarshallingError.raw())
-                    }
-                    _ => header.err,
-                };
-                let armed = match sent.change.map(|change| *change) {
-                    Some(Change::Arm(arming)) => self.settle(arming, sent.op, code, now, fx),
-                    Some(Change::Remove { path, watcher_type }) => {
-                        if matches!(Code::from_raw(code), Code::Ok | Code::NoWatcher) {
-                            self.end_watches(&path, watcher_type, fx);
-                        }
-                        None
-                    }
-                    None => None,
-                };
-                let reply = Reply {
-                    code,
-                    zxid: header.zxid,
-                    body: body.to_vec(),
-                };
-                fx.push(Effect::Done {
-                    token,
-                    outcome: Outcome::Reply(reply),
-                    armed,
-                });
-                match Code::from_raw(code) {
-                    // The session is somewhere else, or gone: the next greeting tells.
-                    Code::SessionMoved => Err(protocol("the session moved to another server")),
-                    Code::SessionExpired => Err(protocol("the server says the session expired")),
-                    _ => Ok(()),
-                }
-            }
-            Owner::SetWatches if header.err != 0 => Err(protocol(&format!(
-                "watches were refused: {}",
-                Code::from_raw(header.err)
-            ))),
-            Owner::SetWatches | Owner::Housekeeping => Ok(()),
-            Owner::CloseSession => Err(Drop::Closed),
-        }
-    }
-
-    fn on_oversize(&mut self, head: &[u8], len: usize, fx: &mut Effects<T, W>) -> Result<(), Drop> {
-        let header =
-            ReplyHeader::decode(&mut Reader::new(head)).map_err(|e| protocol(&e.to_string()))?;
-        let Some(link) = &mut self.link else {
-            return Ok(());
-        };
-        // A length that is garbage would have us skip for ever: only what answers a request of
-        // ours may be large.
-        if !link.expects(header.xid) {
-            return Err(protocol("a frame is too large"));
-        }
-        let Match::Found(sent) = link.answer(&header) else {
-            return Err(protocol("an answer overtook an earlier request"));
-        };
-        let Owner::User(token) = sent.owner else {
-            return Err(protocol("a frame is too large"));
-        };
-        self.never_armed(sent.change, fx);
-        let failure = Failure::TooLarge {
-            len,
-            limit: self.options.max_reply,
-        };
-        fx.push(Effect::Done {
-            token,
-            outcome: Outcome::Failed(failure),
-            armed: None,
-        });
-        Ok(())
-    }
-
-    /// Enters a watch into the table, or forgets it, as the reply says.
-    fn settle(
-        &mut self,
-        arming: Arming<W>,
-        op: OpCode,
-        code: i32,
-        now: Instant,
-        fx: &mut Effects<T, W>,
-    ) -> Option<(Arc<str>, WatchId)> {
-        let kind = match (op, Code::from_raw(code)) {
-            (_, Code::Ok) => arming.kind,
-            // The one failure that sets a watch: `exists` waits for the node to come.
-            (OpCode::Exists, Code::NoNode) => WatchKind::Exist,
-            _ => {
-                self.watches.not_armed(&arming.path, arming.kind);
-                fx.push(Effect::Forget {
-                    id: arming.id,
-                    sink: arming.sink,
-                });
-                return None;
-            }
-        };
-        self.watches
-            .armed(&arming.path, kind, arming.id, arming.sink);
-        if op == OpCode::AddWatch && self.watches.has_both_lasting(&arming.path) {
-            // Servers before 3.9 hold one mode a path: see the table's module.
-            if let Some(link) = &mut self.link {
-                let mut bytes = Vec::new();
-                build(&mut bytes, OpCode::AddWatch, |out| {
-                    let request = AddWatchRequest {
-                        path: &arming.path,
-                        mode: 1,
-                    };
-                    request.encode(&mut Writer::new(out));
-                });
-                link.send(
-                    &bytes,
-                    housekeeping(Owner::Housekeeping, OpCode::AddWatch, now),
-                );
-            }
-        }
-        Some((arming.path, arming.id))
     }
 
     fn disarm(&mut self, path: &str, disarm: Disarm, now: Instant) {
@@ -700,10 +399,7 @@ impl<T, W: Clone> Machine<T, W> {
         build(&mut bytes, OpCode::RemoveWatches, |out| {
             RemoveWatchesRequest { path, kind }.encode(&mut Writer::new(out));
         });
-        link.send(
-            &bytes,
-            housekeeping(Owner::Housekeeping, OpCode::RemoveWatches, now),
-        );
+        link.send(&bytes, housekeeping(Owner::Housekeeping, OpCode::RemoveWatches, now));
     }
 
     /// The server's verdict: the session is gone. The caller drops the connection.
@@ -744,11 +440,7 @@ impl<T, W: Clone> Machine<T, W> {
             self.never_armed(sent.change, fx);
             if let Owner::User(token) = sent.owner {
                 let outcome = Outcome::Failed(failure);
-                fx.push(Effect::Done {
-                    token,
-                    outcome,
-                    armed: None,
-                });
+                fx.push(Effect::Done { token, outcome, armed: None });
             }
         }
     }
@@ -756,32 +448,20 @@ impl<T, W: Clone> Machine<T, W> {
     fn never_armed(&mut self, change: Option<Box<Change<W>>>, fx: &mut Effects<T, W>) {
         if let Some(Change::Arm(arming)) = change.map(|change| *change) {
             self.watches.not_armed(&arming.path, arming.kind);
-            fx.push(Effect::Forget {
-                id: arming.id,
-                sink: arming.sink,
-            });
+            fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
         }
     }
 
     fn fail_auths(&mut self, failure: Failure, fx: &mut Effects<T, W>) {
         for token in self.auths.iter_mut().filter_map(|auth| auth.token.take()) {
-            fx.push(Effect::Done {
-                token,
-                outcome: Outcome::Failed(failure),
-                armed: None,
-            });
+            fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), armed: None });
         }
     }
 
     fn end_all_watches(&mut self, state: SessionState, fx: &mut Effects<T, W>) {
         self.watches.end(|path, id, sink| {
             let event = ended_event(path, state);
-            fx.push(Effect::Fire {
-                id,
-                sink,
-                event,
-                last: true,
-            });
+            fx.push(Effect::Fire { id, sink, event, last: true });
         });
     }
 }
@@ -798,12 +478,7 @@ impl<T, W> std::fmt::Debug for Machine<T, W> {
 }
 
 fn ended_event(path: &str, state: SessionState) -> WatchedEvent {
-    WatchedEvent {
-        kind: EventKind::Ended,
-        path: path.to_owned(),
-        state,
-        zxid: None,
-    }
+    WatchedEvent { kind: EventKind::Ended, path: path.to_owned(), state, zxid: None }
 }
 
 fn send_auth<T, W>(link: &mut Link<T, W>, auths: &[Auth<T>], index: usize) {
@@ -811,10 +486,7 @@ fn send_auth<T, W>(link: &mut Link<T, W>, auths: &[Auth<T>], index: usize) {
     link.write_raw(|out| {
         let start = frame::begin_frame(out);
         header::request_header(out, XID_AUTH, OpCode::Auth);
-        let request = AuthRequest {
-            scheme: &auth.scheme,
-            credential: &auth.credential,
-        };
+        let request = AuthRequest { scheme: &auth.scheme, credential: &auth.credential };
         request.encode(&mut Writer::new(out));
         frame::end_frame(out, start);
     });
@@ -830,12 +502,7 @@ pub(crate) fn build(out: &mut Vec<u8>, op: OpCode, body: impl FnOnce(&mut Vec<u8
 }
 
 fn housekeeping<T, W>(owner: Owner<T>, op: OpCode, now: Instant) -> Sent<T, W> {
-    Sent {
-        owner,
-        op,
-        change: None,
-        at: now,
-    }
+    Sent { owner, op, change: None, at: now }
 }
 
 fn protocol(what: &str) -> Drop {

@@ -3,69 +3,31 @@
 //!
 //! It owns the socket, the session and the watch table. The poll's time-out is its only timer.
 
+mod commands;
+mod effects;
+mod outlook;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use commands::{Command, Submit};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token};
 
 use crate::io::dial::{Dialed, Dialer};
-use crate::io::dispatch::{Event, StateCallback};
-use crate::io::probe::{self, Question, Verdict};
+use crate::io::dispatch::StateCallback;
+use crate::io::life::{Life, LifeLine};
 use crate::io::shared::Shared;
-use crate::io::slot::{Abandoned, Completion};
+use crate::io::slot::Completion;
 use crate::io::transport::Transport;
 use crate::proto::frame::FrameBuffer;
 use crate::session::event::WatchedEvent;
 use crate::session::hosts::{Host, HostList};
 use crate::session::state::SessionState;
-use crate::session::watches::WatchId;
-use crate::session::{Change, Drop, Effect, Failure, Machine, Options, Outcome, Request};
-
-/// What a caller queues.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Submit(Submit),
-    AddAuth {
-        scheme: String,
-        credential: Vec<u8>,
-        token: Completion,
-    },
-    /// A watch handle is gone.
-    Unwatch {
-        path: Arc<str>,
-        id: WatchId,
-    },
-    /// Take watches off a path without asking the server; answers how many there were.
-    EndWatches {
-        path: String,
-        watcher_type: i32,
-        ended: Sender<usize>,
-    },
-    SetHosts(Vec<Host>),
-    /// Dial this server next, now.
-    Subscribe(Sender<SessionState>),
-    /// Each host that failed, with its last failure.
-    Tried(Sender<Vec<(String, String)>>),
-    Resolved(Host, Result<Vec<SocketAddr>, String>),
-    Probed(Verdict),
-    /// End the client, not the session; answers the session's id and password.
-    Detach(Sender<(i64, Vec<u8>)>),
-    Close {
-        deadline: Instant,
-    },
-}
-
-/// A request and the session that it is for.
-#[derive(Debug)]
-pub(crate) struct Submit {
-    pub(crate) request: Request<Completion, Sink>,
-    pub(crate) epoch: u64,
-}
+use crate::session::{Drop, Effect, Machine, Options};
 
 /// Where a watch's events go.
 #[derive(Clone, Debug)]
@@ -147,6 +109,8 @@ pub(crate) struct Driver {
     /// When the last connection of this session broke.
     lost_at: Option<Instant>,
     turned_away: bool,
+    /// The life of the session, while it surely lives.
+    life: Option<(Arc<Life>, LifeLine)>,
 }
 
 impl Driver {
@@ -193,6 +157,7 @@ impl Driver {
             probing: false,
             lost_at: None,
             turned_away: false,
+            life: None,
         }
     }
 
@@ -211,8 +176,7 @@ impl Driver {
             }
             let more = self.connection.as_ref().is_some_and(|c| c.readable);
             let wait = if !more && self.shared.may_sleep(&self.queue) {
-                self.next_deadline()
-                    .map(|at| at.saturating_duration_since(now))
+                self.next_deadline().map(|at| at.saturating_duration_since(now))
             } else {
                 Some(Duration::ZERO)
             };
@@ -264,159 +228,11 @@ impl Driver {
         self.shared.publish_host(None);
     }
 
-    fn take_commands(&mut self, now: Instant) {
-        // Bounded, so that callers who never pause cannot keep answers from being read.
-        for _ in 0..MAX_COMMANDS {
-            let Ok(command) = self.queue.try_recv() else {
-                break;
-            };
-            self.on_command(command, now);
-        }
-        self.send_backlog(now);
-    }
-
-    fn on_command(&mut self, command: Command, now: Instant) {
-        match command {
-            Command::Submit(submit) => self.on_submit(submit, now),
-            Command::AddAuth {
-                scheme,
-                credential,
-                token,
-            } => {
-                self.machine.add_auth(scheme, credential, Some(token));
-            }
-            Command::Unwatch { path, id } => {
-                self.machine.unwatch(&path, id, now, &mut self.effects);
-            }
-            Command::EndWatches {
-                path,
-                watcher_type,
-                ended,
-            } => {
-                let n = self
-                    .machine
-                    .end_watches(&path, watcher_type, &mut self.effects);
-                let _ = ended.send(n);
-            }
-            Command::SetHosts(hosts) => self.set_hosts(hosts, now),
-            Command::Subscribe(subscriber) => self.subscribers.push(subscriber),
-            Command::Tried(answer) => {
-                let _ = answer.send(self.dialer.tried());
-            }
-            Command::Resolved(host, answer) => self.dialer.resolved(&host, answer, now),
-            Command::Probed(verdict) => self.on_verdict(verdict, now),
-            Command::Detach(answer) => {
-                let (id, password) = self.machine.identity();
-                let _ = answer.send((id, password.to_vec()));
-                self.ended = true;
-            }
-            Command::Close { deadline } => self.on_close(deadline, now),
-        }
-    }
-
-    fn on_submit(&mut self, mut submit: Submit, now: Instant) {
-        if let Some(at) = submit.request.token.watched_deadline() {
-            let soon = at.min(now + SWEEP_EVERY);
-            self.next_sweep = Some(self.next_sweep.map_or(soon, |next| next.min(soon)));
-        }
-        if self.closing.is_some() {
-            return self.refuse(submit, Failure::Closed { sent: false });
-        }
-        if submit.epoch != self.machine.epoch() {
-            return self.refuse(submit, Failure::SessionExpired { sent: false });
-        }
-        if self.can_send() && self.backlog.is_empty() {
-            if submit.request.token.claim() {
-                self.machine.send(submit.request, now);
-            } else {
-                self.finished += 1;
-                self.forget(submit);
-            }
-        } else if !self.wait_disconnected && !self.machine.is_serving() {
-            self.refuse(submit, Failure::ConnectionLoss { sent: false });
-        } else {
-            self.backlog.push_back(submit);
-        }
-    }
-
-    fn can_send(&self) -> bool {
-        self.machine.is_serving() && self.machine.output().len() < MAX_OUT
-    }
-
-    fn send_backlog(&mut self, now: Instant) {
-        while !self.backlog.is_empty() && self.can_send() {
-            let Some(mut submit) = self.backlog.pop_front() else {
-                break;
-            };
-            if submit.request.token.claim() {
-                self.machine.send(submit.request, now);
-            } else {
-                self.finished += 1;
-                self.forget(submit);
-            }
-        }
-    }
-
-    /// Answers a request that was not sent, after what was decided before it.
-    fn refuse(&mut self, submit: Submit, failure: Failure) {
-        let Request { change, token, .. } = submit.request;
-        if let Some(Change::Arm(arming)) = change.map(|change| *change) {
-            self.effects.push(Effect::Forget {
-                id: arming.id,
-                sink: arming.sink,
-            });
-        }
-        let outcome = Outcome::Failed(failure);
-        self.effects.push(Effect::Done {
-            token,
-            outcome,
-            armed: None,
-        });
-    }
-
-    /// Drops a request that nobody waits for any more.
-    fn forget(&mut self, submit: Submit) {
-        if let Some(Change::Arm(arming)) = submit.request.change.map(|change| *change) {
-            self.effects.push(Effect::Forget {
-                id: arming.id,
-                sink: arming.sink,
-            });
-        }
-    }
-
-    fn refuse_backlog(&mut self, failure: Failure) {
-        for submit in std::mem::take(&mut self.backlog) {
-            self.refuse(submit, failure);
-        }
-    }
-
-    fn set_hosts(&mut self, hosts: Vec<Host>, now: Instant) {
-        let current = self.connection.as_ref().map(|c| c.host.clone());
-        if self.dialer.replace(hosts, current.as_ref()) && current.is_some() {
-            self.lost("the list of servers changed", now);
-        }
-    }
-
-    fn on_close(&mut self, deadline: Instant, now: Instant) {
-        if self.closing.is_some() {
-            return;
-        }
-        // Without a session there is nothing to tell a server.
-        let deadline = if self.machine.identity().0 != 0 {
-            deadline
-        } else {
-            now
-        };
-        self.closing = Some(Closing {
-            deadline,
-            asked: false,
-        });
-    }
-
     fn tick(&mut self, now: Instant) {
         if let Err(why) = self.machine.tick(now) {
             self.lost(why, now);
         }
+        self.look_at_life(now);
         self.dialer.tick(now, self.poll.registry(), &self.shared);
         if self.next_sweep.is_some_and(|at| now >= at) {
             self.sweep(now);
@@ -434,40 +250,13 @@ impl Driver {
         }
     }
 
-    /// Times out what only a callback waits for.
-    fn sweep(&mut self, now: Instant) {
-        let mut next: Option<Instant> = None;
-        let mut look = |token: &mut Completion| {
-            let timed_out = token.expire(now);
-            if let Some(at) = token.watched_deadline() {
-                next = Some(next.map_or(at, |known| known.min(at)));
-            }
-            timed_out
-        };
-        for sent in self.machine.in_flight_mut() {
-            if let crate::session::link::Owner::User(token) = &mut sent.owner {
-                look(token);
-            }
-        }
-        let mut kept = VecDeque::with_capacity(self.backlog.len());
-        for mut submit in std::mem::take(&mut self.backlog) {
-            if look(&mut submit.request.token) {
-                self.finished += 1;
-                self.forget(submit);
-            } else {
-                kept.push_back(submit);
-            }
-        }
-        self.backlog = kept;
-        self.next_sweep = next.map(|at| at.max(now + SWEEP_EVERY));
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
         [
             self.machine.deadline(),
             self.dialer.deadline(),
             self.next_sweep,
             self.next_probe,
+            self.life.as_ref().and_then(|_| self.life_until()),
             self.closing.as_ref().map(|closing| closing.deadline),
         ]
         .into_iter()
@@ -476,11 +265,7 @@ impl Driver {
     }
 
     fn greet(&mut self, dialed: Dialed, now: Instant) {
-        let Dialed {
-            token,
-            host,
-            transport,
-        } = dialed;
+        let Dialed { token, host, transport } = dialed;
         let frames = FrameBuffer::new(self.max_reply);
         self.connection = Some(Connection {
             token,
@@ -633,174 +418,6 @@ impl Driver {
             self.next_probe = over.map(|at| at.max(now));
         }
         self.carry_out(now);
-    }
-
-    fn probe(&mut self, now: Instant) {
-        self.next_probe = None;
-        let question = match self.machine.state() {
-            SessionState::ReadOnly => Question::WhoTakesWrites,
-            SessionState::Disconnected => Question::WhoIsBehind {
-                last_zxid: self.machine.last_zxid(),
-            },
-            _ => return,
-        };
-        self.probing = probe::ask(self.shared.clone(), self.dialer.hosts(), question);
-        if !self.probing {
-            self.next_probe = Some(now + PROBE_LAST);
-        }
-    }
-
-    fn on_verdict(&mut self, verdict: Verdict, now: Instant) {
-        self.probing = false;
-        match (verdict, self.machine.state()) {
-            (Verdict::ReadWrite(host), SessionState::ReadOnly) => {
-                log::info!("{host} takes writes, leaving the read-only server");
-                self.dialer.prefer(host);
-                self.dialer.calm();
-                self.lost("a server that takes writes was found", now);
-            }
-            (Verdict::AllBehind, SessionState::Disconnected) => {
-                log::error!(
-                    "all servers are behind zxid 0x{:x}, which this session has seen: the \
-                     ensemble lost data, and the session with it",
-                    self.machine.last_zxid()
-                );
-                self.machine.give_up_session(&mut self.effects);
-            }
-            (_, SessionState::ReadOnly | SessionState::Disconnected) => {
-                self.next_probe = Some(now + self.probe_pause);
-                self.probe_pause = (self.probe_pause * 2).min(PROBE_LAST);
-            }
-            _ => {}
-        }
-    }
-
-    /// Carries out what the machine said, in its order, then wakes those who got an answer.
-    fn carry_out(&mut self, now: Instant) {
-        while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
-                self.on_effect(effect, now);
-            }
-        }
-        self.shared.gate.leave(std::mem::take(&mut self.finished));
-        if std::mem::take(&mut self.progressed) {
-            self.publish_progress();
-        }
-        for waiter in self.to_wake.drain(..) {
-            waiter.unpark();
-        }
-    }
-
-    fn on_effect(&mut self, effect: Effect<Completion, Sink>, now: Instant) {
-        match effect {
-            Effect::Done {
-                token,
-                outcome,
-                armed,
-            } => {
-                self.finished += 1;
-                match (token.finish(outcome), armed) {
-                    (Ok(waiter), _) => self.to_wake.extend(waiter),
-                    // The caller timed out before its watch was set: take the watch back.
-                    (Err(Abandoned), Some((path, id))) => {
-                        self.machine.unwatch(&path, id, now, &mut self.effects);
-                    }
-                    (Err(Abandoned), None) => {}
-                }
-            }
-            Effect::Fire {
-                id,
-                sink,
-                event,
-                last,
-            } => match sink {
-                Sink::Callback => {
-                    let _ = self.shared.events.send(Event::Fire { id, event, last });
-                }
-                Sink::Handle(handle) => {
-                    let _ = handle.send(event);
-                }
-            },
-            Effect::Forget { id, sink } => {
-                if matches!(sink, Sink::Callback) {
-                    let _ = self.shared.events.send(Event::Forget(id));
-                }
-            }
-            Effect::Publish(state) => self.on_publish(state),
-            Effect::Announce(state) => self.on_announce(state, now),
-        }
-    }
-
-    fn on_publish(&mut self, state: SessionState) {
-        if state.is_connected() {
-            self.shared
-                .publish_session(self.machine.identity().0, self.machine.timeout());
-        }
-        self.publish_progress();
-        self.shared.publish(self.machine.epoch(), state);
-    }
-
-    fn publish_progress(&self) {
-        let machine = &self.machine;
-        self.shared.publish_progress(
-            machine.last_zxid(),
-            machine.lease_until(),
-            machine.watch_count(),
-        );
-    }
-
-    fn on_announce(&mut self, state: SessionState, now: Instant) {
-        match state {
-            SessionState::Connected | SessionState::ReadOnly => self.on_connected(state, now),
-            SessionState::Disconnected if !self.wait_disconnected => {
-                self.refuse_backlog(Failure::ConnectionLoss { sent: false });
-            }
-            // Nothing that was meant for the old session may leak into the next.
-            SessionState::Expired => self.refuse_backlog(Failure::SessionExpired { sent: false }),
-            SessionState::AuthFailed => self.refuse_backlog(Failure::AuthFailed { sent: false }),
-            SessionState::Closed => self.refuse_backlog(Failure::Closed { sent: false }),
-            _ => {}
-        }
-        log::info!("session 0x{:x}: {state}", self.machine.identity().0);
-        self.subscribers
-            .retain(|subscriber| subscriber.send(state).is_ok());
-        let _ = self.shared.events.send(Event::State(state));
-        match state {
-            SessionState::Expired if self.first.is_some() => {
-                self.tell_first(Err(FirstFailure::SessionExpired));
-                self.ended = true;
-            }
-            SessionState::Expired if self.renew && self.closing.is_none() => {
-                self.lost_at = None;
-                self.machine.renew(&mut self.effects);
-            }
-            SessionState::Expired => self.ended = true,
-            SessionState::AuthFailed => {
-                self.tell_first(Err(FirstFailure::AuthFailed));
-                self.ended = true;
-            }
-            _ => {}
-        }
-    }
-
-    fn on_connected(&mut self, state: SessionState, now: Instant) {
-        if let Some(connection) = &self.connection {
-            self.dialer.connected_to(&connection.host);
-            self.shared.publish_host(Some(connection.host.to_string()));
-        }
-        self.lost_at = None;
-        self.turned_away = false;
-        self.probe_pause = PROBE_FIRST;
-        self.next_probe =
-            (state == SessionState::ReadOnly && self.read_only).then(|| now + PROBE_FIRST);
-        self.tell_first(Ok(()));
-        self.send_backlog(now);
-    }
-
-    fn tell_first(&mut self, result: Result<(), FirstFailure>) {
-        if let Some(first) = self.first.take() {
-            let _ = first.send(result);
-        }
     }
 }
 

@@ -1,0 +1,136 @@
+//! Carrying out what the session machine says, in its order.
+
+use std::time::Instant;
+
+use super::{Driver, FirstFailure, PROBE_FIRST, Sink};
+use crate::io::dispatch::Event;
+use crate::io::life::Loss;
+use crate::io::slot::{Abandoned, Completion};
+use crate::session::state::SessionState;
+use crate::session::{Effect, Failure};
+
+impl Driver {
+    /// Carries out what the machine said, in its order, then wakes those who got an answer.
+    pub(super) fn carry_out(&mut self, now: Instant) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.on_effect(effect, now);
+            }
+        }
+        self.shared.gate.leave(std::mem::take(&mut self.finished));
+        if std::mem::take(&mut self.progressed) {
+            self.publish_progress();
+        }
+        for waiter in self.to_wake.drain(..) {
+            waiter.unpark();
+        }
+    }
+
+    pub(super) fn on_effect(&mut self, effect: Effect<Completion, Sink>, now: Instant) {
+        match effect {
+            Effect::Done { token, outcome, armed } => {
+                self.finished += 1;
+                match (token.finish(outcome), armed) {
+                    (Ok(waiter), _) => self.to_wake.extend(waiter),
+                    // The caller timed out before its watch was set: take the watch back.
+                    (Err(Abandoned), Some((path, id))) => {
+                        self.machine.unwatch(&path, id, now, &mut self.effects);
+                    }
+                    (Err(Abandoned), None) => {}
+                }
+            }
+            Effect::Fire { id, sink, event, last } => match sink {
+                Sink::Callback => {
+                    let _ = self.shared.events.send(Event::Fire { id, event, last });
+                }
+                Sink::Handle(handle) => {
+                    let _ = handle.send(event);
+                }
+            },
+            Effect::Forget { id, sink } => {
+                if matches!(sink, Sink::Callback) {
+                    let _ = self.shared.events.send(Event::Forget(id));
+                }
+            }
+            Effect::Publish(state) => self.on_publish(state),
+            Effect::Announce(state) => self.on_announce(state, now),
+        }
+    }
+
+    pub(super) fn on_publish(&mut self, state: SessionState) {
+        if state.is_connected() {
+            self.shared.publish_session(self.machine.identity().0, self.machine.timeout());
+        }
+        self.publish_progress();
+        match state {
+            // On a read-only server nothing can be held.
+            SessionState::Connected if self.life.is_none() => self.begin_life(),
+            SessionState::Expired => self.end_life(Loss::Expired),
+            SessionState::Closed | SessionState::AuthFailed => self.end_life(Loss::Closed),
+            _ => {}
+        }
+        self.shared.publish(self.machine.epoch(), state);
+    }
+
+    pub(super) fn publish_progress(&self) {
+        let machine = &self.machine;
+        self.shared.publish_progress(
+            machine.last_zxid(),
+            machine.lease_until(),
+            machine.watch_count(),
+        );
+    }
+
+    pub(super) fn on_announce(&mut self, state: SessionState, now: Instant) {
+        match state {
+            SessionState::Connected | SessionState::ReadOnly => self.on_connected(state, now),
+            SessionState::Disconnected if !self.wait_disconnected => {
+                self.refuse_backlog(Failure::ConnectionLoss { sent: false });
+            }
+            // Nothing that was meant for the old session may leak into the next.
+            SessionState::Expired => self.refuse_backlog(Failure::SessionExpired { sent: false }),
+            SessionState::AuthFailed => self.refuse_backlog(Failure::AuthFailed { sent: false }),
+            SessionState::Closed => self.refuse_backlog(Failure::Closed { sent: false }),
+            _ => {}
+        }
+        log::info!("session 0x{:x}: {state}", self.machine.identity().0);
+        self.subscribers.retain(|subscriber| subscriber.send(state).is_ok());
+        let _ = self.shared.events.send(Event::State(state));
+        match state {
+            SessionState::Expired if self.first.is_some() => {
+                self.tell_first(Err(FirstFailure::SessionExpired));
+                self.ended = true;
+            }
+            SessionState::Expired if self.renew && self.closing.is_none() => {
+                self.lost_at = None;
+                self.machine.renew(&mut self.effects);
+            }
+            SessionState::Expired => self.ended = true,
+            SessionState::AuthFailed => {
+                self.tell_first(Err(FirstFailure::AuthFailed));
+                self.ended = true;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, state: SessionState, now: Instant) {
+        if let Some(connection) = &self.connection {
+            self.dialer.connected_to(&connection.host);
+            self.shared.publish_host(Some(connection.host.to_string()));
+        }
+        self.lost_at = None;
+        self.turned_away = false;
+        self.probe_pause = PROBE_FIRST;
+        self.next_probe =
+            (state == SessionState::ReadOnly && self.read_only).then(|| now + PROBE_FIRST);
+        self.tell_first(Ok(()));
+        self.send_backlog(now);
+    }
+
+    pub(super) fn tell_first(&mut self, result: Result<(), FirstFailure>) {
+        if let Some(first) = self.first.take() {
+            let _ = first.send(result);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What processes build together on the nodes: locks, and more to come.
+//!
+//! | recipe | what it is for |
+//! |---|---|
+//! | [`Lock`] | one holder at a time, in the order of asking |
+//!
+//! # What all of them promise
+//!
+//! * A [guard](LockGuard) stands for what is held, and knows its session. It counts as lost when
+//!   a server says that the session is gone, *and* when no server answered for the session
+//!   timeout: by this process's own clock, before a server can give the lock to another.
+//! * A guard's [fence](LockGuard::fence) is larger than that of every earlier holder.
+//! * Dropping a guard gives up what it holds in the background, until that is done or the
+//!   session is gone. `release()` waits and tells.
+//! * Every wait ends: by its deadline, by a cancel from another thread, by the client's end.
+//! * Recipes may be used in callbacks: they wait on queues that the IO thread fills.
+//!
+//! # What none of them can promise
+//!
+//! A process that is stopped for longer than its session timeout, and goes on, may act once more
+//! as the holder before it looks. Mutual exclusion over a network is a promise of the *resource*:
+//! give it the fence, and have it refuse smaller ones; or write to ZooKeeper itself within the
+//! guard's [transaction](LockGuard::transaction).
+
+pub(crate) mod contender;
+mod guard;
+mod lock;
+mod place;
+
+pub use guard::LockGuard;
+pub use lock::{Contender, Lock};

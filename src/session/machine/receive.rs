@@ -1,0 +1,275 @@
+//! What the server says, and what follows from it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Effects, Machine, build, housekeeping, protocol, send_auth};
+use crate::proto::code::Code;
+use crate::proto::connect::ConnectResponse;
+use crate::proto::event::{EventKind, WatcherEvent};
+use crate::proto::frame::Piece;
+use crate::proto::header::{ReplyHeader, XID_AUTH, XID_NOTIFICATION, XID_PING};
+use crate::proto::jute::{Reader, Writer};
+use crate::proto::opcode::OpCode;
+use crate::proto::reply;
+use crate::proto::request::AddWatchRequest;
+use crate::session::event::WatchedEvent;
+use crate::session::heartbeat::Heartbeat;
+use crate::session::link::{Match, Owner, Phase};
+use crate::session::state::SessionState;
+use crate::session::watches::{WatchId, WatchKind};
+use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply};
+
+impl<T, W: Clone> Machine<T, W> {
+    /// One frame, or the head of one that is too large to read.
+    pub(crate) fn on_piece(
+        &mut self,
+        piece: Piece<'_>,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        if link.phase == Phase::Greeting {
+            return match piece {
+                Piece::Frame(bytes) => self.on_greeting(bytes, now, fx),
+                Piece::Oversize { .. } => Err(protocol("the answer to the greeting is too large")),
+            };
+        }
+        match piece {
+            Piece::Frame(bytes) => self.on_frame(bytes, now, fx),
+            Piece::Oversize { head, len } => self.on_oversize(head, len, fx),
+        }
+    }
+
+    fn on_greeting(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let answer = ConnectResponse::decode(bytes).map_err(|e| protocol(&e.to_string()))?;
+        let read_only = answer.read_only.unwrap_or(false);
+        if read_only && !self.options.read_only {
+            return Err(protocol("a read-only server took a client that wants writes"));
+        }
+        if answer.timeout_ms <= 0 {
+            if self.id == 0 {
+                return Err(protocol("a new session was refused"));
+            }
+            self.expire(fx);
+            return Err(Drop::Expired);
+        }
+        if !read_only && self.id != 0 && answer.session_id != self.id {
+            // The server made a new session without saying that the old one is gone; some do
+            // (reliability.md A6). It is gone all the same. The new one is not taken over: a
+            // fresh greeting will make one that both sides agree on.
+            self.expire(fx);
+            return Err(Drop::Expired);
+        }
+        // A server without quorum hands out ids that no other server knows.
+        if !read_only {
+            self.id = answer.session_id;
+            self.password = answer.password;
+        }
+        self.negotiated = Duration::from_millis(u64::try_from(answer.timeout_ms).unwrap_or(0));
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        link.read_only = read_only;
+        self.lease_from = self.lease_from.max(Some(link.greeted_at));
+        link.beat = Heartbeat::new(self.negotiated, now);
+        link.phase = Phase::Authenticating;
+        for index in 0..self.auths.len() {
+            send_auth(link, &self.auths, index);
+        }
+        if self.auths.is_empty() {
+            self.establish(now, fx);
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, bytes: &[u8], now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
+        let mut reader = Reader::new(bytes);
+        let header = ReplyHeader::decode(&mut reader).map_err(|e| protocol(&e.to_string()))?;
+        match header.xid {
+            XID_NOTIFICATION => self.on_event(&header, reader.rest(), now, fx),
+            XID_PING => {
+                if let Some(link) = &mut self.link {
+                    let answered = link.beat.ponged();
+                    self.lease_from = self.lease_from.max(answered);
+                }
+                Ok(())
+            }
+            XID_AUTH => self.on_auth(&header, now, fx),
+            _ => self.on_reply(&header, reader.rest(), now, fx),
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        header: &ReplyHeader,
+        body: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let heard = WatcherEvent::decode(body).map_err(|e| protocol(&e.to_string()))?;
+        let kind = EventKind::from_raw(heard.kind);
+        let zxid = (header.zxid > 0).then_some(header.zxid);
+        let state = self.state;
+        let path = heard.path;
+        let disarm = self.watches.fire(kind, &path, |id, sink, last| {
+            let event = WatchedEvent { kind, path: path.clone(), state, zxid };
+            fx.push(Effect::Fire { id, sink: sink.clone(), event, last });
+        });
+        self.disarm(&path, disarm, now);
+        Ok(())
+    }
+
+    fn on_auth(
+        &mut self,
+        header: &ReplyHeader,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let Some(index) = link.auth_in_flight.pop_front() else {
+            return Err(protocol("an answer to credentials that were not sent"));
+        };
+        if header.err != 0 {
+            self.terminate(SessionState::AuthFailed, fx);
+            return Err(Drop::AuthFailed);
+        }
+        if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
+            let reply = Reply { code: 0, zxid: header.zxid, body: Vec::new() };
+            fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed: None });
+        }
+        if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
+            self.establish(now, fx);
+        }
+        Ok(())
+    }
+
+    fn on_reply(
+        &mut self,
+        header: &ReplyHeader,
+        body: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        let sent = match link.answer(header) {
+            Match::Found(sent) => sent,
+            Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
+            Match::Unknown => return Err(protocol("an answer to no request")),
+        };
+        self.lease_from = self.lease_from.max(Some(sent.at));
+        match sent.owner {
+            Owner::User(token) => {
+                // Only answers move it: an event or a ping may run ahead of events of the same
+                // transaction that are still to come (ZOOKEEPER-1417).
+                if header.zxid > 0 {
+                    self.last_zxid = header.zxid;
+                }
+                let code = match sent.op {
+                    // addWatch says in its body what others say in the header. A body that
+                    // cannot be read leaves the watch unset.
+                    OpCode::AddWatch if header.err == 0 => {
+                        reply::error_body(body).unwrap_or(Code::MarshallingError.raw())
+                    }
+                    _ => header.err,
+                };
+                let armed = match sent.change.map(|change| *change) {
+                    Some(Change::Arm(arming)) => self.settle(arming, sent.op, code, now, fx),
+                    Some(Change::Remove { path, watcher_type }) => {
+                        if matches!(Code::from_raw(code), Code::Ok | Code::NoWatcher) {
+                            self.end_watches(&path, watcher_type, fx);
+                        }
+                        None
+                    }
+                    None => None,
+                };
+                let reply = Reply { code, zxid: header.zxid, body: body.to_vec() };
+                fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed });
+                match Code::from_raw(code) {
+                    // The session is somewhere else, or gone: the next greeting tells.
+                    Code::SessionMoved => Err(protocol("the session moved to another server")),
+                    Code::SessionExpired => Err(protocol("the server says the session expired")),
+                    _ => Ok(()),
+                }
+            }
+            Owner::SetWatches if header.err != 0 => {
+                if Code::from_raw(header.err) == Code::Unimplemented {
+                    // A server before 3.6: persistent watches cannot live on. The others can, on
+                    // the next connection.
+                    self.end_lasting_watches(fx);
+                }
+                Err(protocol(&format!("watches were refused: {}", Code::from_raw(header.err))))
+            }
+            Owner::SetWatches | Owner::Housekeeping => Ok(()),
+            Owner::CloseSession => Err(Drop::Closed),
+        }
+    }
+
+    fn on_oversize(&mut self, head: &[u8], len: usize, fx: &mut Effects<T, W>) -> Result<(), Drop> {
+        let header =
+            ReplyHeader::decode(&mut Reader::new(head)).map_err(|e| protocol(&e.to_string()))?;
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        // A length that is garbage would have us skip for ever: only what answers a request of
+        // ours may be large.
+        if !link.expects(header.xid) {
+            return Err(protocol("a frame is too large"));
+        }
+        let Match::Found(sent) = link.answer(&header) else {
+            return Err(protocol("an answer overtook an earlier request"));
+        };
+        let Owner::User(token) = sent.owner else {
+            return Err(protocol("a frame is too large"));
+        };
+        self.never_armed(sent.change, fx);
+        let failure = Failure::TooLarge { len, limit: self.options.max_reply };
+        fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), armed: None });
+        Ok(())
+    }
+
+    /// Enters a watch into the table, or forgets it, as the reply says.
+    fn settle(
+        &mut self,
+        arming: Arming<W>,
+        op: OpCode,
+        code: i32,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Option<(Arc<str>, WatchId)> {
+        let kind = match (op, Code::from_raw(code)) {
+            (_, Code::Ok) => arming.kind,
+            // The one failure that sets a watch: `exists` waits for the node to come.
+            (OpCode::Exists, Code::NoNode) => WatchKind::Exist,
+            _ => {
+                self.watches.not_armed(&arming.path, arming.kind);
+                fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
+                return None;
+            }
+        };
+        self.watches.armed(&arming.path, kind, arming.id, arming.sink);
+        if op == OpCode::AddWatch && self.watches.has_both_lasting(&arming.path) {
+            // Servers before 3.9 hold one mode a path: see the table's module.
+            if let Some(link) = &mut self.link {
+                let mut bytes = Vec::new();
+                build(&mut bytes, OpCode::AddWatch, |out| {
+                    let request = AddWatchRequest { path: &arming.path, mode: 1 };
+                    request.encode(&mut Writer::new(out));
+                });
+                link.send(&bytes, housekeeping(Owner::Housekeeping, OpCode::AddWatch, now));
+            }
+        }
+        Some((arming.path, arming.id))
+    }
+}
