@@ -1,6 +1,6 @@
 //! Creates, reads, changes and deletes one node.
 //!
-//! Run against a server: `cargo run --example hello -- 127.0.0.1:2181`
+//! Run it: `cargo run --example hello -- "$(scripts/zk-server start)"`
 
 use zookeeper_blocking::{Client, CreateMode, Result};
 
@@ -9,12 +9,12 @@ fn main() -> Result<()> {
     let servers = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:2181".into());
     let zk = Client::connect(&servers)?;
 
-    let path = zk.create("/hello-", b"hi", CreateMode::EphemeralSequential)?;
+    let path = zk.create("/hello-", "hi", CreateMode::EphemeralSequential)?;
     let (data, stat) = zk.get_data(&path)?;
     println!("{path} holds {:?}, version {}", String::from_utf8_lossy(&data), stat.version);
 
     // Only if nobody changed it since we read it.
-    let stat = zk.set_data(&path, b"hello", stat.version)?;
+    let stat = zk.set_data(&path, "hello", stat.version)?;
     println!("now version {}", stat.version);
 
     zk.delete(&path, stat.version)?;
@@ -22,6 +22,6 @@ fn main() -> Result<()> {
     zk.close()
 }
 // Output:
-// /hello-0000000000 holds "hi", version 0
+// /hello-000000000… holds "hi", version 0
 // now version 1
 // gone: true

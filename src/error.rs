@@ -86,7 +86,7 @@ pub enum Error {
     #[error("{at}: connection lost {}", sent_words(*sent))]
     #[non_exhaustive]
     ConnectionLoss {
-        /// Whether the request had been handed to the socket. If not, it was not applied.
+        /// Whether the request was among the bytes for the socket. If not, it was not applied.
         sent: bool,
         /// The operation and its path.
         at: Box<At>,
@@ -96,7 +96,7 @@ pub enum Error {
     #[error("{at}: deadline passed {}", sent_words(*sent))]
     #[non_exhaustive]
     Timeout {
-        /// Whether the request had been handed to the socket. If not, it was not applied.
+        /// Whether the request was among the bytes for the socket. If not, it was not applied.
         sent: bool,
         /// The operation and its path.
         at: Box<At>,
@@ -108,7 +108,7 @@ pub enum Error {
     #[error("{at}: session expired {}", sent_words(*sent))]
     #[non_exhaustive]
     SessionExpired {
-        /// Whether the request had been handed to the socket. If not, it was not applied.
+        /// Whether the request was among the bytes for the socket. If not, it was not applied.
         sent: bool,
         /// The operation and its path.
         at: Box<At>,
@@ -118,7 +118,7 @@ pub enum Error {
     #[error("{at}: authentication failed")]
     #[non_exhaustive]
     AuthFailed {
-        /// Whether the request had been handed to the socket. If not, it was not applied.
+        /// Whether the request was among the bytes for the socket. If not, it was not applied.
         sent: bool,
         /// The operation and its path.
         at: Box<At>,
@@ -128,7 +128,7 @@ pub enum Error {
     #[error("{at}: client is closed")]
     #[non_exhaustive]
     Closed {
-        /// Whether the request had been handed to the socket. If not, it was not applied.
+        /// Whether the request was among the bytes for the socket. If not, it was not applied.
         sent: bool,
         /// The operation and its path.
         at: Box<At>,

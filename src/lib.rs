@@ -1,4 +1,97 @@
-//! The blocking, thread-based client for Apache ZooKeeper.
+//! The blocking, thread-based client for [Apache ZooKeeper](https://zookeeper.apache.org).
+//!
+//! ```no_run
+//! use zookeeper_blocking::{Client, CreateMode, Version};
+//!
+//! let zk = Client::connect("zk1:2181,zk2:2181,zk3:2181/app")?;
+//! let path = zk.create("/config", "colour=red", CreateMode::Persistent)?;
+//!
+//! let (data, stat) = zk.get_data(&path)?;
+//! // Only if nobody changed it since we read it.
+//! zk.set_data(&path, "colour=green", stat.version)?;
+//!
+//! // Read and watch in one request: no change slips in between.
+//! let (data, stat, watch) = zk.watch_data(&path)?;
+//! if let Some(event) = watch.recv() {
+//!     println!("{:?} of {}", event.kind, event.path);
+//! }
+//! zk.delete(&path, Version::Any)?;
+//! # Ok::<(), zookeeper_blocking::Error>(())
+//! ```
+//!
+//! # What you get
+//!
+//! Every client operation of ZooKeeper 3.4 to 3.9; sessions and watches that survive lost
+//! connections; a deadline on every call; errors that say whether the call may have happened; and
+//! a [lock](recipes::Lock) with fencing tokens.
+//!
+//! # What you do not get
+//!
+//! TLS, SASL, and more [recipes] are to come. An async interface is not. And nothing here hides the
+//! end of a session: what was built on one is gone with it, and is told so.
+//!
+//! # Connecting
+//!
+//! [`Client::connect`] takes `host:port,host:port/chroot` and waits for a session;
+//! [`Client::builder`] has the options. A [`Client`] is a handle: clone it, use it from any thread.
+//! A lost connection is replaced in the background, by another server if need be. An expired
+//! *session* ends all that was its own, and the client makes a new one (or closes, see
+//! [`ExpiryPolicy`]); [`Client::session`] gives a handle that never crosses that line.
+//!
+//! # Reading and writing
+//!
+//! The methods of [`Client`] block for their answer. The same operations are values in [`op`], with
+//! all their options: [`Client::submit`] gives a [`Pending`], so that one thread has many requests
+//! in flight; [`Client::submit_with`] runs a callback. A [`Transaction`] does several writes, all
+//! or none. A [`Version`] makes a write conditional; [`Client::update`] reads, changes and writes.
+//!
+//! # Watching
+//!
+//! [`Client::watch_data`] and its like read and leave a one-shot watch; [`Client::add_watch`] sets
+//! one that stays. A [`Watch`] is a queue of events, and its drop takes the watch back. A watch
+//! says *that* there is news: read again, which arms the next one. After a reconnect one-shot
+//! watches tell what they missed; those that stay say [`EventKind::Resync`] instead.
+//!
+//! # When things fail
+//!
+//! [`Error`] is grouped by what you can do. [`Error::code`] is what the server said.
+//! [`Error::applied`] says whether the call may have happened: [`Applied::No`] is safe to repeat;
+//! [`Applied::Unknown`] was sent, and its answer was lost, so read again before you repeat it. A
+//! [`RetryPolicy`] repeats what is safe. While there is no connection calls wait for one, to their
+//! deadline, or fail at once ([`WhenDisconnected`]).
+//!
+//! # Threads and callbacks
+//!
+//! ```text
+//! your threads ── requests ──▶ zk-io: socket, heartbeats, reconnects ──▶ server
+//! your threads ◀── answers ─── zk-io ── watch events, states, completions ──▶ zk-event
+//! ```
+//!
+//! Callbacks run on `zk-event`, one at a time, in the order in which the server sent their cause. A
+//! callback may block, panic, call the client and close it; it holds up the callbacks after it, not
+//! the session, and neither the calls nor the [`Watch`] handles of other threads. So a blocking
+//! read can return before the callback of an earlier event has run. A callback should hold a
+//! [`WeakClient`]: a [`Client`] in it keeps its own session alive.
+//!
+//! # Logging
+//!
+//! Through the [`log`](https://docs.rs/log) facade. Never data, credentials or session passwords.
+//!
+//! | level | tells |
+//! |---|---|
+//! | error | the client closed because of a fault of its own; an ensemble that lost its data |
+//! | warn | a lost connection, a session that nobody answers for, a callback that panicked, a lock's node that cannot be given up or has used up its numbers |
+//! | info | each state of the session, with its id; leaving a read-only server |
+//! | debug | each dial, and each host that failed, with the reason |
+//! | trace | each request: operation and size |
+//!
+//! # Features
+//!
+//! None, and nothing is on by default.
+//!
+//! # Minimum Rust version
+//!
+//! 1.85.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -9,6 +102,9 @@
 
 mod client;
 mod error;
+#[cfg(any(test, feature = "_fuzz"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod io;
 pub mod path;
 mod proto;
@@ -32,3 +128,8 @@ pub use proto::event::EventKind;
 pub use proto::stat::Stat;
 pub use session::event::WatchedEvent;
 pub use session::state::SessionState;
+
+/// The code of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -199,7 +199,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Repeats failed calls by `policy`. Defaults to [`RetryPolicy::none`].
+    /// Repeats failed calls by `policy`; not those that leave a watch, nor what is submitted.
+    /// Defaults to [`RetryPolicy::none`].
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self

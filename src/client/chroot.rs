@@ -33,6 +33,12 @@ impl Chroot {
         }
     }
 
+    /// Whether a server's path is inside.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.0)
+            .is_some_and(|rest| self.0.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The client's name of a server's path. A path outside, as `/zookeeper/config`, stays as it
     /// is; so does one that merely begins alike, as `/application` under `/app`.
     pub(crate) fn up(&self, path: String) -> String {
@@ -68,6 +74,14 @@ mod tests {
         for path in ["/zookeeper/config", "/application", "/ap"] {
             assert_eq!(chroot.up(path.to_owned()), path);
         }
+    }
+
+    #[test]
+    fn a24_a_chroot_holds_no_path_that_merely_begins_alike() {
+        let chroot = Chroot::new("/app");
+        assert!(chroot.holds("/app") && chroot.holds("/app/a"));
+        assert!(!chroot.holds("/application") && !chroot.holds("/"));
+        assert!(Chroot::new("").holds("/a"));
     }
 
     #[test]

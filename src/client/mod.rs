@@ -1,6 +1,7 @@
 //! The client: handles, calls, and what they share.
 
 pub(crate) mod builder;
+mod calls;
 pub(crate) mod chroot;
 mod handle;
 pub mod op;
@@ -21,23 +22,21 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 
 use crate::client::builder::ClientBuilder;
+use crate::client::calls::Limits;
 use crate::client::chroot::Chroot;
 use crate::client::handle::Handle;
-use crate::client::op::{Encoded, Operation, WatchSetup};
-use crate::client::pending::{Context, Waited, wait};
+use crate::client::pending::{Waited, wait};
 use crate::client::retry::RetryPolicy;
 use crate::client::session::{Session, SessionCredentials};
-use crate::client::watch::{Watch, Watcher};
 use crate::error::{At, Error, Result};
-use crate::io::dispatch::{Event, WatchCallback};
-use crate::io::driver::{Command, Sink, Submit};
+use crate::io::driver::Command;
 use crate::io::shared::Shared;
 use crate::io::slot::{Completion, Slot};
 use crate::path;
+use crate::session::Outcome;
 use crate::session::hosts::ConnectString;
 use crate::session::state::SessionState;
 use crate::session::watches::WatchId;
-use crate::session::{Arming, Change, Outcome, Request};
 
 pub use pending::Pending;
 
@@ -113,222 +112,6 @@ impl Client {
         ClientBuilder::new(connect_string)
     }
 
-    /// Does `op` and waits for its answer.
-    ///
-    /// # Errors
-    /// Those of the operation, and those of every call: see [`Error`].
-    ///
-    /// # Blocking
-    /// Until the deadline of the call at most; safe on the event thread, but holds up later
-    /// callbacks.
-    pub fn call<O: Operation>(&self, op: O) -> Result<O::Reply> {
-        self.call_armed(op).map(|(reply, _)| reply)
-    }
-
-    /// As [`call`](Self::call), telling the watch that was set.
-    pub(crate) fn call_armed<O: Operation>(&self, mut op: O) -> Result<(O::Reply, Armed)> {
-        let started = Instant::now();
-        let deadline = self.deadline(started);
-        let mut tries = 0;
-        loop {
-            let (encoded, memo) = op.encode(&self.scope.chroot)?;
-            let repeatable = encoded.watch.is_none();
-            let slot = Slot::take();
-            let completion = Completion::slot(slot.clone());
-            let context = |memo| Context {
-                op: op.name(),
-                path: op.path().into(),
-                memo,
-                chroot: self.scope.chroot.clone(),
-            };
-            let armed = self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
-            let result = match wait(slot, deadline, self.shared()) {
-                Waited::Outcome(outcome) => context(memo).finish::<O>(outcome),
-                Waited::Forked => Err(Error::Forked { at: At::new(op.name(), op.path()) }),
-            };
-            tries += 1;
-            let error = match result {
-                Ok(reply) => return Ok((reply, armed)),
-                Err(error) => error,
-            };
-            let now = Instant::now();
-            let pause = self
-                .scope
-                .retry
-                .for_reads(op.is_read())
-                .decide(tries, started, now, &error, &mut fastrand::Rng::new())
-                .filter(|_| repeatable);
-            match (pause, deadline) {
-                (None, _) => return Err(error),
-                (Some(pause), Some(deadline)) if now + pause >= deadline => return Err(error),
-                (Some(pause), _) => std::thread::sleep(pause),
-            }
-        }
-    }
-
-    /// Sends `op` and gives the answer that is to come. Many requests of one thread so share a
-    /// round trip; they are done in the order of their submission.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], [`Error::Busy`], [`Error::Closed`] and the like: nothing was sent.
-    ///
-    /// # Blocking
-    /// Only while too many requests are in flight (see [`ClientBuilder::max_in_flight`]).
-    pub fn submit<O: Operation>(&self, op: O) -> Result<Pending<O::Reply>> {
-        self.submit_armed(op).map(|(pending, _)| pending)
-    }
-
-    fn submit_armed<O: Operation>(&self, mut op: O) -> Result<(Pending<O::Reply>, Armed)> {
-        let deadline = self.deadline(Instant::now());
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
-        let slot = Slot::take();
-        let completion = Completion::slot(slot.clone());
-        let armed = self.enqueue(encoded, completion, deadline, op.name(), op.path())?;
-        let context = Context {
-            op: op.name(),
-            path: op.path().into(),
-            memo,
-            chroot: self.scope.chroot.clone(),
-        };
-        let finish = Box::new(move |waited| match waited {
-            Waited::Outcome(outcome) => context.finish::<O>(outcome),
-            Waited::Forked => Err(Error::Forked { at: context.at() }),
-        });
-        let pending = Pending::new(slot, finish, deadline, self.handle.shared.clone());
-        Ok((pending, armed))
-    }
-
-    /// Sends `op`; `done` gets the result on the event thread, in order with the events of
-    /// watches. It runs exactly once, at the deadline at the latest.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit); then `done` is dropped, unrun.
-    ///
-    /// # Blocking
-    /// Only while too many requests are in flight.
-    pub fn submit_with<O: Operation>(
-        &self,
-        mut op: O,
-        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
-    ) -> Result<()> {
-        let deadline = self.deadline(Instant::now());
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
-        let (name, path) = (op.name(), Box::<str>::from(op.path()));
-        let context = Context { op: name, path, memo, chroot: self.scope.chroot.clone() };
-        let run = Box::new(move |outcome: Outcome| done(context.finish::<O>(outcome)));
-        let completion = Completion::callback(run, deadline, self.shared().events.clone());
-        self.enqueue(encoded, completion, deadline, name, op.path())?;
-        Ok(())
-    }
-
-    /// Submits a read that leaves a watch, and gives its handle along: if the read fails the
-    /// handle is worth nothing.
-    pub(crate) fn submit_watched<O: Operation>(
-        &self,
-        read: impl FnOnce(Watcher) -> O,
-    ) -> Result<(Pending<O::Reply>, Watch)> {
-        let (watcher, events) = Watcher::handle();
-        let op = read(watcher);
-        let name = op.name();
-        let (pending, armed) = self.submit_armed(op)?;
-        let Some((path, id)) = armed else {
-            return Err(Error::invalid(name, "", "no watch was set"));
-        };
-        let chroot = self.scope.chroot.clone();
-        let watch = Watch::new(events, path, id, self.shared().clone(), chroot);
-        Ok((pending, watch))
-    }
-
-    /// As [`submit_with`](Self::submit_with), but never waits and has no deadline: for requests
-    /// that clean up behind a user. `done` runs on the event thread.
-    pub(crate) fn submit_behind<O: Operation>(
-        &self,
-        mut op: O,
-        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
-    ) -> Result<()> {
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
-        let (name, path) = (op.name(), Box::<str>::from(op.path()));
-        let epoch = self.standing(name, &path)?;
-        let context = Context { op: name, path, memo, chroot: self.scope.chroot.clone() };
-        let run = Box::new(move |outcome: Outcome| done(context.finish::<O>(outcome)));
-        let token = Completion::callback(run, None, self.shared().events.clone());
-        let request = Request { frame: encoded.frame, op: encoded.op, change: None, token };
-        self.shared().gate.force();
-        self.shared()
-            .command(Command::Submit(Submit { request, epoch }))
-            .map_err(|_| self.ended(op.name(), op.path()))
-    }
-
-    /// Queues a request; everything that can be refused here is.
-    fn enqueue(
-        &self,
-        encoded: Encoded,
-        mut completion: Completion,
-        deadline: Option<Instant>,
-        op: &'static str,
-        path: &str,
-    ) -> Result<Armed> {
-        let prepared = self.admit(&encoded, deadline, op, path);
-        let epoch = match prepared {
-            Ok(epoch) => epoch,
-            Err(error) => {
-                completion.defuse();
-                return Err(error);
-            }
-        };
-        let Encoded { frame, op: opcode, watch, removes } = encoded;
-        let mut armed = None;
-        let change = match (watch, removes) {
-            (Some(setup), _) => {
-                let (arming, watch) = self.arm(setup);
-                armed = Some(watch);
-                Some(Box::new(Change::Arm(arming)))
-            }
-            (None, Some((path, watcher_type))) => {
-                Some(Box::new(Change::Remove { path, watcher_type }))
-            }
-            (None, None) => None,
-        };
-        let request = Request { frame, op: opcode, change, token: completion };
-        if self.shared().command(Command::Submit(Submit { request, epoch })).is_err() {
-            return Err(self.ended(op, path));
-        }
-        Ok(armed)
-    }
-
-    /// Checks size, state and room; gives the session that the request is for.
-    fn admit(
-        &self,
-        encoded: &Encoded,
-        deadline: Option<Instant>,
-        op: &'static str,
-        path: &str,
-    ) -> Result<u64> {
-        let len = encoded.frame.len().saturating_sub(4);
-        if len > self.scope.max_request {
-            let limit = self.scope.max_request;
-            let why = format!("the request has {len} bytes, the servers' limit is {limit}");
-            return Err(Error::invalid(op, path, why));
-        }
-        let epoch = self.standing(op, path)?;
-        let gate = &self.shared().gate;
-        if gate.try_enter() {
-            return Ok(epoch);
-        }
-        if !self.scope.wait_full {
-            return Err(Error::Busy { limit: gate.limit(), at: At::new(op, path) });
-        }
-        let give_up = || self.standing(op, path).is_err() || self.shared().is_forked();
-        if gate.enter(deadline, give_up) {
-            return Ok(epoch);
-        }
-        self.standing(op, path)?;
-        if self.shared().is_forked() {
-            return Err(Error::Forked { at: At::new(op, path) });
-        }
-        Err(Error::Timeout { sent: false, at: At::new(op, path) })
-    }
-
     /// The session that a request of now is for.
     fn standing(&self, op: &'static str, path: &str) -> Result<u64> {
         let (epoch, state) = self.shared().standing();
@@ -353,35 +136,6 @@ impl Client {
         }
     }
 
-    /// Gives a watch its id, and its callback to the event thread: before the request that names
-    /// it, so that no event can come first.
-    fn arm(&self, setup: WatchSetup) -> (Arming<Sink>, (Arc<str>, WatchId)) {
-        let WatchSetup { path, kind, watcher } = setup;
-        let id = WatchId(self.shared().next_id());
-        let sink = match watcher {
-            Watcher::Handle(sender) => Sink::Handle(sender),
-            Watcher::Callback(callback) => {
-                let callback = self.chrooted(callback);
-                // If the event thread has ended the request will be refused too.
-                let _ = self.shared().events.send(Event::Watch(id, callback));
-                Sink::Callback
-            }
-        };
-        (Arming { path: path.clone(), kind, id, sink }, (path, id))
-    }
-
-    /// A callback that sees paths as this handle does.
-    fn chrooted(&self, mut callback: WatchCallback) -> WatchCallback {
-        if self.scope.chroot.prefix().is_empty() {
-            return callback;
-        }
-        let chroot = self.scope.chroot.clone();
-        Box::new(move |mut event| {
-            event.path = chroot.up(event.path);
-            callback(event);
-        })
-    }
-
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         // A time-out too large to be a point in time is none.
         self.scope.timeout.and_then(|timeout| now.checked_add(timeout))
@@ -402,7 +156,8 @@ impl Client {
         other
     }
 
-    /// A handle whose failed calls are repeated by `policy`.
+    /// A handle whose failed calls are repeated by `policy`; see
+    /// [`ClientBuilder::retry`](crate::ClientBuilder::retry).
     pub fn with_retry(&self, policy: RetryPolicy) -> Self {
         let mut other = self.clone();
         other.scope.retry = policy;
@@ -513,11 +268,8 @@ impl Client {
         credential: impl Into<Vec<u8>>,
     ) -> Result<()> {
         let deadline = self.deadline(Instant::now());
-        self.standing("add_auth", "")?;
+        self.enter(Limits { deadline, patient: false }, "add_auth", "")?;
         let at = || At::new("add_auth", "");
-        if !self.shared().gate.enter(deadline, || self.state().is_terminal()) {
-            return Err(Error::Timeout { sent: false, at: at() });
-        }
         let slot = Slot::take();
         let token = Completion::slot(slot.clone());
         let command =

@@ -11,38 +11,21 @@ use crate::error::{At, Error, Result};
 use crate::io::shared::Shared;
 use crate::io::slot::Slot;
 use crate::proto::code::Code;
-use crate::session::{Failure, Outcome};
+use crate::session::{Failure, Outcome, Reply};
 
-/// What turns an outcome into a result, kept from the request.
-pub(crate) struct Context<M> {
-    pub(crate) op: &'static str,
-    pub(crate) path: Box<str>,
-    pub(crate) memo: M,
-    pub(crate) chroot: Chroot,
-}
-
-impl<M> Context<M> {
-    pub(crate) fn at(&self) -> Box<At> {
-        At::new(self.op, self.path.clone())
-    }
-
-    pub(crate) fn finish<O: Operation<Memo = M>>(self, outcome: Outcome) -> Result<O::Reply> {
-        match outcome {
-            Outcome::Reply(reply) => {
-                let answer = Answer {
-                    code: Code::from_raw(reply.code),
-                    zxid: reply.zxid,
-                    body: reply.body,
-                    chroot: self.chroot,
-                };
-                O::decode(answer, self.memo).map_err(|unread| {
-                    unread.into_error(Box::new(At { op: self.op, path: self.path }))
-                })
-            }
-            Outcome::Failed(failure) => {
-                Err(failed(failure, Box::new(At { op: self.op, path: self.path })))
-            }
+/// Makes a result of an outcome. `at` is asked for only if it is an error.
+pub(crate) fn finish<O: Operation>(
+    outcome: Outcome,
+    memo: O::Memo,
+    chroot: &Chroot,
+    at: impl FnOnce() -> Box<At>,
+) -> Result<O::Reply> {
+    match outcome {
+        Outcome::Reply(Reply { code, zxid, body }) => {
+            let answer = Answer { code: Code::from_raw(code), zxid, body, chroot };
+            O::decode(answer, memo).map_err(|unread| unread.into_error(at()))
         }
+        Outcome::Failed(failure) => Err(failed(failure, at())),
     }
 }
 

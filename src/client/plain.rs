@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use crate::client::op::{self, AuthInfo, CreateMode, Version, WatchMode, WatcherType};
 use crate::client::transaction::ClientTransaction;
 use crate::client::watch::{Watch, Watcher};
@@ -248,14 +250,19 @@ impl Client {
         crate::path::validate(path)
             .map_err(|why| Error::invalid("remove_watches_local", path, why))?;
         let (ended, answer) = crossbeam_channel::bounded(1);
-        let closed = || Error::Closed { sent: false, at: At::new("remove_watches_local", path) };
-        let path = self.scope().chroot.down(path).into_owned();
-        let command = Command::EndWatches { path, watcher_type: kind.raw(), ended };
+        let closed = || self.ended("remove_watches_local", path);
+        let server_path = self.scope().chroot.down(path).into_owned();
+        let command = Command::EndWatches { path: server_path, watcher_type: kind.raw(), ended };
         self.shared().command(command).map_err(|_| closed())?;
-        match self.deadline(Instant::now()) {
-            Some(deadline) => answer.recv_deadline(deadline).map_err(|_| closed()),
-            None => answer.recv().map_err(|_| closed()),
-        }
+        let Some(deadline) = self.deadline(Instant::now()) else {
+            return answer.recv().map_err(|_| closed());
+        };
+        answer.recv_deadline(deadline).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => closed(),
+            RecvTimeoutError::Timeout => {
+                Error::Timeout { sent: false, at: At::new("remove_watches_local", path) }
+            }
+        })
     }
 
     fn handle_of(

@@ -17,10 +17,14 @@ use crate::proto::code::Code;
 
 /// How often and how fast a call is made again after trouble with the connection.
 ///
-/// Only calls that were *not applied* are repeated, because a write that happens twice is worse
-/// than one that fails: see [`Error::applied`]. A call for which twice is as good as once can say
-/// so with [`RetryPolicy::idempotent`]. What the server refused for a reason (no node, bad version,
-/// no permission) is never repeated.
+/// Reads are repeated whatever happened to them. Writes are repeated only if they were *not
+/// applied*, because a write that happens twice is worse than one that fails: see
+/// [`Error::applied`]. A write for which twice is as good as once can say so with
+/// [`RetryPolicy::idempotent`]. What the server refused for a reason (no node, bad version, no
+/// permission) is never repeated.
+///
+/// All tries together keep the deadline of the call
+/// ([`ClientBuilder::call_timeout`](crate::ClientBuilder::call_timeout)).
 ///
 /// # Example
 ///
@@ -28,7 +32,7 @@ use crate::proto::code::Code;
 /// use std::time::Duration;
 /// use zookeeper_blocking::RetryPolicy;
 ///
-/// // A read may be repeated whatever happened to it.
+/// // For a handle that sets data without a version: twice is as good as once.
 /// let policy = RetryPolicy::default()
 ///     .max_tries(10)
 ///     .deadline(Duration::from_secs(20))
@@ -63,7 +67,8 @@ impl RetryPolicy {
 
     /// Sets the time for all tries and the waits between them.
     ///
-    /// A wait that would end after it is not begun. A try that has begun runs to its own deadline.
+    /// A wait that would end after it is not begun. A try that has begun runs to the deadline of the
+    /// call.
     /// Defaults to none: the number of tries is the bound.
     pub fn deadline(mut self, total: Duration) -> Self {
         self.deadline = Some(total);
@@ -97,8 +102,8 @@ impl RetryPolicy {
 
     /// Declares that the call may be repeated even if it may have been applied.
     ///
-    /// True of reads, and of writes that come to the same twice: setting data without a version,
-    /// for one. Not true of sequential creates, and of anything that checks a version: there the
+    /// True of writes that come to the same twice: setting data without a version, for one; reads
+    /// need not be declared. Not true of sequential creates, and of anything that checks a version: there the
     /// second try is refused *because* the first one was applied.
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;

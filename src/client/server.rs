@@ -44,7 +44,8 @@ impl fmt::Display for ServerVersion {
 /// they answer that.
 ///
 /// # Errors
-/// [`Error::Connect`] if the server cannot be reached or does not finish in time.
+/// * [`Error::Connect`] if the server cannot be reached or does not finish in time.
+/// * [`Error::Invalid`] if `word` has not four letters, or `server` is not one server.
 ///
 /// # Blocking
 /// For `timeout` at most, once the name is resolved.

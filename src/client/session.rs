@@ -44,7 +44,13 @@ impl Session {
 
     /// Until when this process may rely on the session, if nothing more is heard: the time at
     /// which the last answered request was sent, plus the session timeout, less a margin of a
-    /// twentieth. Moves on with each answer. `None` if the session counts as lost.
+    /// quarter. Moves on with each answer. `None` if the session counts as lost.
+    ///
+    /// The margin covers what the leader may not have heard yet of our requests from the server
+    /// that died with us; it is right for session timeouts of two ticks or more, the servers'
+    /// default minimum. It does not cover a server that is cut off from its leader, does not know
+    /// it yet, and goes on answering reads and pings: no client can tell. A write that was
+    /// answered proves that the session lived when it was made.
     pub fn deadline(&self) -> Option<Instant> {
         if self.loss_so_far().is_some() || !self.is_alive() {
             return None;
@@ -101,7 +107,11 @@ impl Session {
 
     /// The same session, with the life that it has now: a loss that it survived is forgotten.
     pub(crate) fn refreshed(&self) -> Self {
-        let life = self.client.shared().life();
+        let mut life = self.client.shared().life();
+        // Looked at after it: it may have been the life of the next session.
+        if !self.is_alive() {
+            life = Arc::new(Life::over(Loss::Expired));
+        }
         Self { client: self.client.clone(), id: self.id, life }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
 use crate::client::Client;
 use crate::client::watch::WatchWait;
@@ -78,10 +78,24 @@ impl Client {
     /// # Errors
     /// [`Error::Closed`] or [`Error::AuthFailed`] if there will be none.
     pub fn subscribe(&self) -> Result<StateEvents> {
+        let at = || At::new("subscribe", "");
+        let closed = || self.ended("subscribe", "");
+        if self.shared().is_forked() {
+            return Err(Error::Forked { at: at() });
+        }
         let (sender, states) = unbounded();
-        self.shared()
-            .command(Command::Subscribe(sender))
-            .map_err(|_| Error::Closed { sent: false, at: At::new("subscribe", "") })?;
+        let (taken, is_taken) = bounded(1);
+        self.shared().command(Command::Subscribe(sender, taken)).map_err(|_| closed())?;
+        // The IO thread may read of a lost connection before it reads the queue. So wait until it
+        // has it: a state that comes after this call must not be missed.
+        let answer = match self.deadline(Instant::now()) {
+            Some(deadline) => is_taken.recv_deadline(deadline),
+            None => is_taken.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        answer.map_err(|error| match error {
+            RecvTimeoutError::Timeout => Error::Timeout { sent: false, at: at() },
+            RecvTimeoutError::Disconnected => closed(),
+        })?;
         Ok(StateEvents { states })
     }
 

@@ -245,7 +245,7 @@ impl Encode for Transaction {
 impl Operation for Transaction {
     type Reply = Vec<OpResult>;
 
-    fn decode(answer: Answer, memo: Self::Memo) -> Result<Self::Reply, Unread> {
+    fn decode(answer: Answer<'_>, memo: Self::Memo) -> Result<Self::Reply, Unread> {
         // A transaction that failed has a header without an error: the members tell. A header
         // with one is a refusal of the whole request, and older servers send the body with it.
         let header = answer.code;

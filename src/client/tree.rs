@@ -24,18 +24,36 @@ impl Client {
     /// As [`ensure_path`](Self::ensure_path), with a mode ([`CreateMode::Persistent`] or
     /// [`CreateMode::Container`]) and ACL for what is missing.
     ///
-    /// Costs one round trip if only the last node is missing, and one for each further level.
+    /// Costs one round trip if the node is there or only it is missing, and two more for each
+    /// further level that is missing.
     ///
     /// # Errors
     /// As [`ensure_path`](Self::ensure_path).
     pub fn ensure_path_with(&self, path: &str, mode: CreateMode, acl: &[Acl]) -> Result<()> {
-        let create = |path: &str| {
-            self.call(op::Create::new(path).mode(mode).acl(acl.iter().cloned())).map(drop)
-        };
+        self.ensure_by(path, &|client, path| {
+            let create = op::Create::new(path).mode(mode).acl(acl.iter().cloned());
+            match client.call(create) {
+                // The server looks at the parent's ACL before it looks for the node.
+                Err(error)
+                    if error.code() == Some(Code::NoAuth) && client.exists(path)?.is_some() =>
+                {
+                    Ok(())
+                }
+                created => created.map(drop),
+            }
+        })
+    }
+
+    /// As [`ensure_path`](Self::ensure_path), by whatever way `create` makes one node.
+    pub(crate) fn ensure_by(
+        &self,
+        path: &str,
+        create: &dyn Fn(&Self, &str) -> Result<()>,
+    ) -> Result<()> {
         // From the end towards the root until one exists, then back down.
         let mut missing = vec![path];
         while let Some(&next) = missing.last() {
-            match create(next) {
+            match create(self, next) {
                 Ok(()) => missing.truncate(missing.len().saturating_sub(1)),
                 Err(error) => match (error.code(), path::parent(next)) {
                     (Some(Code::NodeExists), _) => {
@@ -43,7 +61,13 @@ impl Client {
                     }
                     (Some(Code::NoNode), Some(parent)) if parent != "/" => missing.push(parent),
                     // Under "/" only a chroot can be missing.
-                    _ if next == "/" => return self.ensure_chroot(mode, acl),
+                    (Some(Code::NoNode), _) if next == "/" => {
+                        match self.chroot() {
+                            "/" => {}
+                            chroot => self.unrooted().ensure_by(chroot, create)?,
+                        }
+                        missing.truncate(missing.len().saturating_sub(1));
+                    }
                     (Some(Code::NoNode), Some(parent)) => missing.push(parent),
                     _ => return Err(error),
                 },
@@ -199,8 +223,9 @@ impl Client {
     /// # Errors
     /// * [`Code::NoNode`], [`Code::NoAuth`].
     /// * [`Code::BadVersion`] if the deadline of the call passed with others writing all the time.
-    /// * [`Error::ConnectionLoss`] and [`Error::Timeout`]: the write may have happened once;
-    ///   it is never made twice.
+    /// * [`Error::ConnectionLoss`] and [`Error::Timeout`]: the write may have happened once. It is
+    ///   never made twice, unless the handle's [`RetryPolicy`](crate::RetryPolicy) declares it
+    ///   [`idempotent`](crate::RetryPolicy::idempotent).
     pub fn update(
         &self,
         path: &str,
@@ -222,7 +247,7 @@ impl Client {
     }
 
     /// A handle that sees the whole tree.
-    fn unrooted(&self) -> Self {
+    pub(crate) fn unrooted(&self) -> Self {
         let mut other = self.clone();
         other.scope.chroot = crate::client::chroot::Chroot::new("");
         other

@@ -109,8 +109,22 @@ impl Dialer {
 
     /// Replaces the hosts. True if the present connection has to go, by the rule that spreads
     /// clients evenly over the new list.
-    pub(crate) fn replace(&mut self, hosts: Vec<Host>, current: Option<&Host>) -> bool {
+    pub(crate) fn replace(
+        &mut self,
+        hosts: Vec<Host>,
+        current: Option<&Host>,
+        now: Instant,
+    ) -> bool {
         self.tried.retain(|(host, _)| hosts.contains(host));
+        if self.next_start.is_some() {
+            // A host that left must not hold up the round, and the pause was for the old list.
+            self.attempts.retain(|attempt| hosts.contains(&attempt.host));
+            self.addresses.retain(|(host, _)| hosts.contains(host));
+            self.resolving.retain(|host| hosts.contains(host));
+            self.next_start = Some(now);
+            self.left = hosts.len();
+        }
+        self.preferred = self.preferred.take().filter(|host| hosts.contains(host));
         let leave = self.hosts.replace(hosts, current);
         self.left = self.left.min(self.hosts.len());
         leave
@@ -166,8 +180,9 @@ impl Dialer {
         answer: Result<Vec<SocketAddr>, String>,
         now: Instant,
     ) {
+        let wanted = self.resolving.contains(host);
         self.resolving.retain(|other| other != host);
-        if self.next_start.is_none() {
+        if self.next_start.is_none() || !wanted {
             return;
         }
         match answer {

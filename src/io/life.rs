@@ -6,6 +6,10 @@
 //! session up. That last end comes from our own clock and needs no server; it is early by a
 //! margin, so that it comes before a server can hand anything to another client.
 //!
+//! One thing no client can see: a follower that is cut off from its leader goes on answering reads
+//! and pings until it notices (`syncLimit` ticks), while the leader gives our session up. Against
+//! that, only what the leader itself decides helps: fences and transactions.
+//!
 //! An ended life never comes back. If the session turns out to have survived its silence, the
 //! session gets a new life, and what was built on the old one stays lost.
 
@@ -77,8 +81,15 @@ impl Life {
     }
 }
 
-/// How much before the servers' own deadline we count the session as lost: for the time that
-/// it takes us to say so, and for clocks that do not run alike.
+/// How much before the end of the session timeout we count the session as lost.
+///
+/// The leader decides, and learns of our requests from the server that we are connected to when it
+/// pings it: half a tick later at most, and a session timeout is no less than two ticks unless the
+/// servers were told otherwise (`minSessionTimeout`). So if that server dies before it told, the
+/// leader counts from up to a quarter of the timeout earlier than we do. Measured: with a twentieth
+/// as margin, one killed follower of four had sessions given up 10 to 46 ms before our deadline.
+///
+/// Source: `Leader.java` (pings each half tick), `LearnerHandler.java` (session table in the answer).
 pub(crate) fn margin(timeout: Duration) -> Duration {
-    timeout / 20
+    timeout / 4
 }

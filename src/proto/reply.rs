@@ -47,9 +47,16 @@ pub(crate) fn stat(body: &[u8]) -> Result<Stat, DecodeError> {
 }
 
 /// get_data, reconfig. A node made with null data has none.
-pub(crate) fn data(body: &[u8]) -> Result<(Option<Vec<u8>>, Stat), DecodeError> {
-    let mut r = Reader::new(body);
-    Ok((r.buffer()?.map(<[u8]>::to_vec), Stat::decode(&mut r)?))
+///
+/// The data stays in the body's own memory: what stands around it is cut off.
+pub(crate) fn data(mut body: Vec<u8>) -> Result<(Option<Vec<u8>>, Stat), DecodeError> {
+    let mut r = Reader::new(&body);
+    let len = r.buffer()?.map(<[u8]>::len);
+    let stat = Stat::decode(&mut r)?;
+    let Some(len) = len else { return Ok((None, stat)) };
+    body.truncate(4 + len);
+    body.drain(..4);
+    Ok((Some(body), stat))
 }
 
 /// get_acl.
@@ -158,7 +165,7 @@ mod tests {
             prop_assert_eq!(stat(&encoded)?, record);
 
             let encoded = body(|w| { w.buffer(bytes.as_deref()); record.encode(w) }, &tail);
-            prop_assert_eq!(data(&encoded)?, (bytes, record));
+            prop_assert_eq!(data(encoded)?, (bytes, record));
 
             let encoded = body(|w| { Acl::encode_all(&list, w); record.encode(w) }, &tail);
             prop_assert_eq!(acl(&encoded)?, (list, record));
@@ -194,7 +201,7 @@ mod tests {
             let _ = path(&bytes);
             let _ = path_and_stat(&bytes);
             let _ = stat(&bytes);
-            let _ = data(&bytes);
+            let _ = data(bytes.clone());
             let _ = acl(&bytes);
             let _ = children(&bytes);
             let _ = children_and_stat(&bytes);

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::acl::Acl;
 use super::jute::Writer;
-#[cfg(any(test, feature = "_fuzz"))]
+#[cfg(test)]
 use super::jute::{DecodeError, Reader};
 
 /// A path and nothing else: get_acl, sync, get_ephemerals, get_all_children_number.
@@ -23,7 +23,7 @@ impl PathRequest<'_> {
         w.string(self.path);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<String, DecodeError> {
         r.string()
     }
@@ -44,7 +44,7 @@ impl WatchedRead<'_> {
         w.bool(self.watch);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, bool), DecodeError> {
         Ok((r.string()?, r.bool()?))
     }
@@ -63,7 +63,7 @@ impl DeleteRequest<'_> {
         w.i32(self.version);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, i32), DecodeError> {
         Ok((r.string()?, r.i32()?))
     }
@@ -82,7 +82,7 @@ impl CheckRequest<'_> {
         w.i32(self.version);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, i32), DecodeError> {
         Ok((r.string()?, r.i32()?))
     }
@@ -101,7 +101,7 @@ impl AddWatchRequest<'_> {
         w.i32(self.mode);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, i32), DecodeError> {
         Ok((r.string()?, r.i32()?))
     }
@@ -121,7 +121,7 @@ impl RemoveWatchesRequest<'_> {
         w.i32(self.kind);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, i32), DecodeError> {
         Ok((r.string()?, r.i32()?))
     }
@@ -142,7 +142,7 @@ impl SetDataRequest<'_> {
         w.i32(self.version);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(
         r: &mut Reader<'_>,
     ) -> Result<(String, Option<Vec<u8>>, i32), DecodeError> {
@@ -165,7 +165,7 @@ impl SetAclRequest<'_> {
         w.i32(self.version);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, Vec<Acl>, i32), DecodeError> {
         Ok((r.string()?, Acl::decode_all(r)?, r.i32()?))
     }
@@ -190,7 +190,7 @@ impl CreateRequest<'_> {
         w.i32(self.flags);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<DecodedCreate, DecodeError> {
         Ok(DecodedCreate {
             path: r.string()?,
@@ -202,7 +202,7 @@ impl CreateRequest<'_> {
 }
 
 /// What a create request says, read back.
-#[cfg(any(test, feature = "_fuzz"))]
+#[cfg(test)]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DecodedCreate {
     pub(crate) path: String,
@@ -234,7 +234,7 @@ impl CreateTtlRequest<'_> {
         w.i64(self.ttl_ms);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(DecodedCreate, i64), DecodeError> {
         Ok((CreateRequest::decode(r)?, r.i64()?))
     }
@@ -257,7 +257,7 @@ impl ReconfigRequest<'_> {
         w.i64(self.version);
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, String, String, i64), DecodeError> {
         Ok((r.string()?, r.string()?, r.string()?, r.i64()?))
     }
@@ -277,7 +277,7 @@ impl AuthRequest<'_> {
         w.buffer(Some(self.credential));
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<(String, Vec<u8>), DecodeError> {
         let _auth_type = r.i32()?;
         Ok((r.string()?, r.buffer()?.unwrap_or_default().to_vec()))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-#[cfg(any(test, feature = "_fuzz"))]
+#[cfg(test)]
 use super::jute::Writer;
 use super::jute::{DecodeError, Reader};
 
@@ -106,7 +106,7 @@ impl Stat {
         })
     }
 
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(test)]
     pub(crate) fn encode(&self, w: &mut Writer<'_>) {
         w.i64(self.czxid);
         w.i64(self.mzxid);

@@ -190,6 +190,29 @@ pub(crate) fn ordered<'a>(children: &'a [String], patterns: &[Pattern<'_>]) -> V
     contenders.into_iter().map(|contender| contender.name).collect()
 }
 
+/// Who is left under a parent whose numbers are used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest<'a> {
+    /// Nobody but contenders whose own numbers are used up, if anybody.
+    Exhausted,
+    /// A contender with a sound number, the last of them: it is served, and then goes.
+    Sound(&'a str),
+    /// A child that is no contender: it stays.
+    Stranger,
+}
+
+/// Looks who keeps a used-up parent from being made anew.
+pub(crate) fn rest(children: &[String]) -> Rest<'_> {
+    let all: Option<Vec<_>> =
+        children.iter().map(|child| Contender::parse(child, EXCLUSIVE_AND_SHARED)).collect();
+    let Some(all) = all else {
+        return Rest::Stranger;
+    };
+    let sound = all.into_iter().filter(|contender| !contender.is_exhausted());
+    let last = sound.max_by(|a, b| a.turn().cmp(&b.turn()));
+    last.map_or(Rest::Exhausted, |contender| Rest::Sound(contender.name))
+}
+
 fn parse_all<'a>(
     children: &'a [String],
     patterns: &[Pattern<'_>],
@@ -258,6 +281,17 @@ mod tests {
             ordered(&names, EXCLUSIVE).concat(),
             "c__lock__0000000001b__lock__0000000002a__lock__0000000003"
         );
+    }
+
+    #[test]
+    fn e7_used_up_parent_waits_for_sound_contenders_and_gives_up_for_strangers() {
+        let sound = [lock("a", 7), lock("b", i32::MAX - 1), lock("c", i32::MAX), lock("d", -5)];
+        assert_eq!(rest(&sound), Rest::Sound(&sound[1]));
+        assert_eq!(rest(&sound[2..]), Rest::Exhausted);
+        assert_eq!(rest(&[]), Rest::Exhausted);
+        let reader = children(&["r__rlock__0000000007", "c__lock__2147483647"]);
+        assert_eq!(rest(&reader), Rest::Sound("r__rlock__0000000007"));
+        assert_eq!(rest(&children(&["config", "a__lock__0000000007"])), Rest::Stranger);
     }
 
     #[test]

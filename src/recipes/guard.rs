@@ -20,6 +20,10 @@ use crate::recipes::place::{Patience, Place};
 /// process that was stopped does not see it until it runs again. So check
 /// [`is_held`](Self::is_held) before each step, have the protected resource refuse fences smaller
 /// than it has seen, and write to ZooKeeper itself through [`transaction`](Self::transaction).
+///
+/// Nor that `is_held` is false in time when the server that the client is connected to is cut off
+/// from its leader and has not noticed yet: see [`Session::deadline`]. The fence and the
+/// transaction are right even then.
 #[must_use = "dropping the guard gives the lock up"]
 pub struct LockGuard {
     place: Place,

@@ -25,7 +25,7 @@ use crate::error::{Error, RecipeError, Result};
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
-use crate::recipes::contender::{self, Decision, EXCLUSIVE};
+use crate::recipes::contender::{self, Decision, EXCLUSIVE, Rest};
 use crate::recipes::guard::LockGuard;
 use crate::recipes::place::{Patience, Place, PlaceOptions};
 
@@ -131,7 +131,9 @@ impl Lock {
     /// * [`Error::Timeout`] at the deadline, with no node left behind.
     /// * [`RecipeError::Cancelled`] after [`cancel`](Self::cancel).
     /// * [`RecipeError::SequenceExhausted`] after 2^31 acquisitions, if the lock's node cannot be
-    ///   made anew because others are still there.
+    ///   made anew because a child that is no contender is in it, or a client that knows nothing
+    ///   of used-up numbers. (Contenders with sound numbers are waited for; whoever comes after
+    ///   them lines up anew, this one time in no order.)
     /// * [`Code::NoAuth`](crate::Code::NoAuth), [`Error::Closed`] and the like.
     pub fn acquire(&self) -> Result<LockGuard> {
         self.acquire_until(self.client.deadline(Instant::now()))
@@ -156,25 +158,36 @@ impl Lock {
         let deadline = self.client.deadline(Instant::now());
         self.patiently(deadline, "try_acquire", |patience, _| {
             let session = self.session(patience)?;
-            let children = patience.ask(&session, || op::GetChildren::new(&*self.path));
-            match children {
-                Ok(children) if !contender::ordered(&children, EXCLUSIVE).is_empty() => {
-                    return Ok(None);
+            loop {
+                let children = patience.ask(&session, || op::GetChildren::new(&*self.path));
+                match children {
+                    Ok(children) if !contender::ordered(&children, EXCLUSIVE).is_empty() => {
+                        return Ok(None);
+                    }
+                    Err(error) if error.code() != Some(Code::NoNode) => return Err(error),
+                    _ => {}
                 }
-                Err(error) if error.code() != Some(Code::NoNode) => return Err(error),
-                _ => {}
-            }
-            let place = self.take_place(&session, patience)?;
-            match self.look(&place, patience) {
-                Ok(Turn::Held(guard)) => Ok(Some(guard)),
-                Ok(Turn::Wait(_)) => {
-                    place.leave(patience)?;
-                    Ok(None)
-                }
-                Ok(Turn::Again) => Ok(None),
-                Err(error) => {
-                    place.leave_behind();
-                    Err(error)
+                let place = self.take_place(&session, patience)?;
+                match self.look(&place, patience) {
+                    Ok(Turn::Held(guard)) => return Ok(Some(guard)),
+                    Ok(Turn::Wait(_)) => match place.leave(patience) {
+                        // Gone before we left it, all the same.
+                        Ok(()) | Err(Error::Recipe { why: RecipeError::NotHeld, .. }) => {
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(error),
+                    },
+                    // Somebody took our place away: the lock may be free.
+                    Ok(Turn::Again) => {}
+                    Ok(Turn::Exhausted) => {
+                        if !self.renew_parent(&place, patience, None)? {
+                            return Ok(None);
+                        }
+                    }
+                    Err(error) => {
+                        place.leave_behind();
+                        return Err(error);
+                    }
                 }
             }
         })
@@ -251,6 +264,9 @@ impl Lock {
             let watch = match turn {
                 Ok(Turn::Held(guard)) => return Ok(Some(guard)),
                 Ok(Turn::Again) => return Ok(None),
+                Ok(Turn::Exhausted) => {
+                    return self.renew_parent(&place, patience, Some(woken)).map(|_| None);
+                }
                 Ok(Turn::Wait(watch)) => watch,
                 Err(error) => {
                     place.leave_behind();
@@ -292,47 +308,87 @@ impl Lock {
                 Ok(Turn::Held(LockGuard::new(place)))
             }
             Decision::Missing => Ok(Turn::Again),
-            Decision::Exhausted => self.renew_parent(place, patience).map(|()| Turn::Again),
+            Decision::Exhausted => Ok(Turn::Exhausted),
             Decision::Wait { predecessor } => {
-                let node = path::join(&self.path, predecessor);
-                let read = |watcher| op::GetData::new(node.as_str()).watcher(watcher);
-                match patience.watch(session, read)? {
-                    Ok(watch) => Ok(Turn::Wait(Some(watch))),
-                    // Gone since we looked: look again at once.
-                    Err(error) if error.code() == Some(Code::NoNode) => Ok(Turn::Wait(None)),
-                    Err(error) if error.is_connection() => Ok(Turn::Wait(None)),
-                    Err(error) => Err(error),
-                }
+                self.watch(predecessor, session, patience).map(Turn::Wait)
             }
         }
     }
 
+    /// Watches a contender; `None` if it has to be looked again at once.
+    fn watch(
+        &self,
+        contender: &str,
+        session: &Session,
+        patience: &Patience<'_>,
+    ) -> Result<Option<Watch>> {
+        let node = path::join(&self.path, contender);
+        let read = |watcher| op::GetData::new(node.as_str()).watcher(watcher);
+        match patience.watch(session, read)? {
+            Ok(watch) => Ok(Some(watch)),
+            // Gone since we looked.
+            Err(error) if error.code() == Some(Code::NoNode) => Ok(None),
+            Err(error) if error.is_connection() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The parent has counted its creates to the end, and gives every node the same number now.
-    /// Only a new parent counts anew; it can be made if nobody else is there.
-    fn renew_parent(&self, place: &Place, patience: &Patience<'_>) -> Result<()> {
+    /// Only a new parent counts anew; it can be made when nobody is there. Those with sound
+    /// numbers are waited for, if there is something to be `woken` by; else `false`.
+    fn renew_parent(
+        &self,
+        place: &Place,
+        patience: &Patience<'_>,
+        woken: Option<&Receiver<()>>,
+    ) -> Result<bool> {
         match place.leave(patience) {
             Err(Error::Recipe { why: RecipeError::NotHeld, .. }) | Ok(()) => {}
             Err(error) => return Err(error),
         }
         log::warn!("{}: the sequence numbers are used up, making the node anew", self.path);
-        let deleted = patience.ask(&place.session, || op::Delete::new(&*self.path));
-        match deleted {
-            Ok(()) => Ok(()),
-            Err(error) if error.code() == Some(Code::NoNode) => Ok(()),
-            Err(error) if error.code() == Some(Code::NotEmpty) => {
-                Err(Error::Recipe { why: RecipeError::SequenceExhausted, at: patience.at() })
+        let session = &place.session;
+        let mut tries = 0;
+        while tries < RENEWALS {
+            match patience.ask(session, || op::Delete::new(&*self.path)) {
+                Err(error) if error.code() == Some(Code::NotEmpty) => {}
+                Err(error) if error.code() != Some(Code::NoNode) => return Err(error),
+                _ => return Ok(true),
             }
-            Err(error) => Err(error),
+            let children = match patience.ask(session, || op::GetChildren::new(&*self.path)) {
+                Err(error) if error.code() == Some(Code::NoNode) => return Ok(true),
+                children => children?,
+            };
+            match (contender::rest(&children), woken) {
+                (Rest::Stranger, _) => break,
+                (Rest::Sound(_), None) => return Ok(false),
+                (Rest::Sound(last), Some(woken)) => {
+                    let watch = self.watch(last, session, patience)?;
+                    wait_for(watch.as_ref(), patience, woken)?;
+                }
+                // Others found out just now, as we did, and are about to leave.
+                (Rest::Exhausted, _) => {
+                    tries += 1;
+                    std::thread::sleep(RENEWAL_PAUSE.mul_f64(fastrand::f64()));
+                }
+            }
         }
+        Err(Error::Recipe { why: RecipeError::SequenceExhausted, at: patience.at() })
     }
 
     /// The present session; waits for one while there is none.
     fn session(&self, patience: &Patience<'_>) -> Result<Session> {
-        let states = self.client.subscribe()?;
+        // Heard only while there is none: the client keeps a subscription until the next state.
+        let mut states = None;
         loop {
             match self.client.session() {
-                Err(Error::SessionExpired { .. }) => {
+                // A handle that is pinned to a session has no other to wait for.
+                Err(Error::SessionExpired { .. }) if self.client.scope().pin.is_none() => {
                     patience.check()?;
+                    let Some(states) = &states else {
+                        states = Some(self.client.subscribe()?);
+                        continue;
+                    };
                     // Looks now and then all the same, for a cancel.
                     let _ = states.recv_timeout(Duration::from_millis(50));
                 }
@@ -361,10 +417,19 @@ impl Lock {
     }
 }
 
+/// How often a used-up parent is tried to be deleted while only those stand in the way whose
+/// numbers are used up too: ours leave at once, clients that know nothing of it stay.
+const RENEWALS: usize = 20;
+
+/// At most, and half of it on average.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(20);
+
 /// What a look at the queue showed.
 enum Turn {
-    /// Lost or used up: line up anew.
+    /// Lost: line up anew.
     Again,
+    /// Our number is used up.
+    Exhausted,
     Held(LockGuard),
     /// Wait for this watch, if there is one, and look again.
     Wait(Option<Watch>),

@@ -11,11 +11,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::client::Pending;
 use crate::client::op::{self, CreateMode, Created, Operation};
 use crate::client::session::Session;
 use crate::client::watch::{Watch, Watcher};
-use crate::error::{At, Error, RecipeError, Result};
+use crate::client::{Client, Pending};
+use crate::error::{Applied, At, Error, RecipeError, Result};
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
@@ -67,7 +67,7 @@ impl Patience<'_> {
         session: &Session,
         read: impl FnOnce(Watcher) -> O,
     ) -> Result<Result<Watch>> {
-        let (pending, watch) = session.submit_watched(read)?;
+        let (pending, watch) = session.submit_watched(read, self.deadline)?;
         // If this gives up, the handle is dropped and takes the watch back.
         Ok(self.wait(pending)?.map(|_| watch))
     }
@@ -75,12 +75,12 @@ impl Patience<'_> {
     /// Asks until there is an answer: for operations that may be repeated.
     pub(crate) fn ask<O: Operation>(
         &self,
-        session: &Session,
+        session: &Client,
         op: impl Fn() -> O,
     ) -> Result<O::Reply> {
         loop {
             self.check()?;
-            match self.wait(session.submit(op())?)? {
+            match self.wait(session.submit_until(op(), self.deadline)?)? {
                 Err(error) if error.is_connection() => {}
                 result => return result,
             }
@@ -130,27 +130,39 @@ impl Place {
                 .data(options.data)
                 .acl(options.acl.iter().cloned())
                 .with_stat();
-            let created = patience.wait(session.submit(create)?)?;
+            let created = patience.wait(session.submit_until(create, patience.deadline)?)?;
             match created {
                 Ok(Created { path: node, stat: Some(stat), .. }) => {
+                    let place = Self::of(session, node, &stat, patience)?;
                     cleanup.disarm();
-                    return Self::of(session, node, &stat, patience);
+                    return Ok(place);
                 }
                 Ok(Created { path: node, stat: None, .. }) => {
                     // A server that answers create2 as create: ask for what it left out.
                     let stat = patience.ask(session, || op::Exists::new(node.as_str()))?;
                     if let Some(stat) = stat {
+                        let place = Self::of(session, node, &stat, patience)?;
                         cleanup.disarm();
-                        return Self::of(session, node, &stat, patience);
+                        return Ok(place);
                     }
                 }
                 Err(error) if error.code() == Some(Code::NoNode) => {
                     // Removed by an admin, or a container that expired: it is made again, always.
-                    session.ensure_path_with(
-                        options.parent,
-                        CreateMode::Persistent,
-                        options.acl,
-                    )?;
+                    session.ensure_by(options.parent, &|client, path| {
+                        let acl = options.acl.iter().cloned();
+                        match patience.ask(client, || op::Create::new(path).acl(acl.clone())) {
+                            // The server looks at the parent's ACL before it looks for the node.
+                            Err(error)
+                                if error.code() == Some(Code::NoAuth)
+                                    && patience
+                                        .ask(client, || op::Exists::new(path))?
+                                        .is_some() =>
+                            {
+                                Ok(())
+                            }
+                            created => created.map(drop),
+                        }
+                    })?;
                 }
                 Err(error) if error.is_connection() => {
                     if let Some(place) = Self::find(session, options.parent, &unique, patience)? {
@@ -159,13 +171,17 @@ impl Place {
                     }
                 }
                 Err(error) => {
-                    cleanup.disarm();
+                    if error.applied() == Applied::No {
+                        cleanup.disarm();
+                    }
                     return Err(error);
                 }
             }
         }
     }
 
+    /// The place of our node, if it is of the session that we meant. Not so where the session began
+    /// on a server that had no quorum, and got its id later.
     fn of(session: &Session, node: String, stat: &Stat, patience: &Patience<'_>) -> Result<Self> {
         if stat.ephemeral_owner != session.id() {
             return Err(Error::SessionExpired { sent: true, at: patience.at() });
@@ -206,7 +222,9 @@ impl Place {
     pub(crate) fn leave(&self, patience: &Patience<'_>) -> Result<()> {
         let mut unsure = false;
         loop {
-            let deleted = match patience.wait(self.session.submit(op::Delete::new(&*self.node))?) {
+            let delete = op::Delete::new(&*self.node);
+            let asked = self.session.submit_until(delete, patience.deadline);
+            let deleted = match asked.and_then(|pending| patience.wait(pending)) {
                 Ok(result) => result,
                 Err(error) => {
                     self.leave_behind();
@@ -290,23 +308,35 @@ impl Drop for Cleanup {
 }
 
 /// The create may still be in a queue of ours or of the server's; what is asked now is answered
-/// after it, and on another server the `sync` waits for it.
+/// after it, and on another server the `sync` waits for it. The list is asked for once the sync was
+/// answered: from then on no server that is behind it takes us.
 fn find_behind(session: &Session, parent: String, unique: String) {
     let weak = session.downgrade_session();
+    let sync = op::Sync::new(parent.as_str());
+    let _ = session.submit_behind(sync, move |synced| {
+        let Some(session) = weak.upgrade() else { return };
+        match synced {
+            Ok(_) => sweep_behind(&session, parent, unique),
+            Err(error) if error.is_connection() => find_behind(&session, parent, unique),
+            Err(_) => {}
+        }
+    });
+}
+
+/// Deletes what is listed under our unique name.
+fn sweep_behind(session: &Session, parent: String, unique: String) {
+    let weak = session.downgrade_session();
     let list = op::GetChildren::new(parent.as_str());
-    let _ = session.submit_behind(op::Sync::new(parent.as_str()), |_| {});
-    let _ = session.submit_behind(list, move |result| {
-        let Some(session) = weak.upgrade() else {
-            return;
-        };
-        match result {
+    let _ = session.submit_behind(list, move |listed| {
+        let Some(session) = weak.upgrade() else { return };
+        match listed {
             Ok(names) => {
                 for name in names.iter().filter(|name| name.starts_with(&unique)) {
                     delete_behind(&session, path::join(&parent, name));
                 }
             }
-            Err(error) if error.is_connection() => find_behind(&session, parent, unique),
-            Err(_) => {}
+            Err(error) if error.is_connection() => sweep_behind(&session, parent, unique),
+            Err(error) => log::warn!("cannot look for {unique} under {parent}: {error}"),
         }
     });
 }

@@ -4,21 +4,23 @@
 //! connection is dead after 2T/3 without a byte read, busy or idle. A full T is never waited
 //! for: the last third is left to reach another server before the session expires.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The clocks of one connection. Pure arithmetic on the `now` of the caller.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
     timeout: Duration,
     last_read: Instant,
     last_write: Instant,
-    /// When the unanswered ping was written.
-    ping: Option<Instant>,
+    /// When the unanswered pings were written, oldest first. Their answers may be stuck behind
+    /// megabytes of others, while the server counts the time since it last heard us: pings go on.
+    pings: VecDeque<Instant>,
 }
 
 impl Heartbeat {
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
-        Self { timeout, last_read: now, last_write: now, ping: None }
+        Self { timeout, last_read: now, last_write: now, pings: VecDeque::new() }
     }
 
     /// Any byte is life: a large answer that trickles in must not kill its own connection.
@@ -31,17 +33,18 @@ impl Heartbeat {
     }
 
     pub(crate) fn ping_due(&self, now: Instant) -> bool {
-        self.ping.is_none() && now >= self.next_ping()
+        now >= self.next_ping()
     }
 
     pub(crate) fn pinged(&mut self, now: Instant) {
-        self.ping = Some(now);
+        self.pings.push_back(now);
         self.last_write = now;
     }
 
-    /// Gives the time at which the answered ping was written; none if none was outstanding.
+    /// Gives the time at which the answered ping, the oldest, was written; none if none was
+    /// outstanding.
     pub(crate) fn ponged(&mut self) -> Option<Instant> {
-        self.ping.take()
+        self.pings.pop_front()
     }
 
     pub(crate) fn dead(&self, now: Instant) -> bool {
@@ -50,7 +53,7 @@ impl Heartbeat {
 
     /// The next time at which this must be looked at.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.ping.is_some() { self.dead_at() } else { self.dead_at().min(self.next_ping()) }
+        self.dead_at().min(self.next_ping())
     }
 
     fn next_ping(&self) -> Instant {
@@ -103,6 +106,23 @@ mod tests {
         beat.read(start + ms(1_900));
         assert!(!beat.dead(start + ms(3_800)));
         assert!(beat.dead(start + ms(3_900)));
+    }
+
+    #[test]
+    fn d11_pings_go_on_while_their_answers_are_stuck() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(T, start);
+        for n in 1..10 {
+            let now = start + ms(1_000 * n);
+            beat.read(now);
+            assert_eq!(beat.deadline(), now);
+            assert!(beat.ping_due(now), "{n}");
+            beat.pinged(now);
+        }
+        for n in 1..10 {
+            assert_eq!(beat.ponged(), Some(start + ms(1_000 * n)));
+        }
+        assert_eq!(beat.ponged(), None);
     }
 
     #[test]

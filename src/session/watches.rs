@@ -9,6 +9,9 @@
 //!   path with a persistent one *replaces* it (ZOOKEEPER-4466). So a one-shot read under a
 //!   persistent watch of ours is not armed at all: the persistent one brings its event
 //!   ([`Watches::covered`]).
+//! * The same servers send no `ChildrenChanged` for a path whose mode is recursive, whoever else
+//!   watches its children; they send the child's own event. So that is taken for both
+//!   ([`Watches::implied`]), and the server's word, where it comes as well, is not told twice.
 //! * `removeWatches` of one kind may take another with it. So a watch is taken back on the server
 //!   only when that cannot hurt what is left; else it stays, its events find nobody, and it goes
 //!   with the last watcher of the path ([`Entry::stale`]).
@@ -18,6 +21,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::path;
 use crate::proto::event::EventKind;
 
 /// The name of one watch, given out by the client floor, never used twice.
@@ -118,11 +122,13 @@ pub(crate) struct Watches<W> {
     /// Recursive watchers; if none, events need not look at ancestors.
     recursive: usize,
     len: usize,
+    /// The path of the last implied event, until another comes or a watch is armed.
+    implied: Option<Arc<str>>,
 }
 
 impl<W> Watches<W> {
     pub(crate) fn new() -> Self {
-        Self { entries: HashMap::new(), recursive: 0, len: 0 }
+        Self { entries: HashMap::new(), recursive: 0, len: 0, implied: None }
     }
 
     /// The number of watchers.
@@ -165,6 +171,8 @@ impl<W> Watches<W> {
     /// The reply came and armed the watch: from here on it hears events.
     pub(crate) fn armed(&mut self, path: &Arc<str>, kind: WatchKind, id: WatchId, sink: W) {
         self.len += 1;
+        // The server's next event may be of after this, so none is a repetition any more.
+        self.implied = None;
         if kind == WatchKind::Recursive {
             self.recursive += 1;
         }
@@ -181,6 +189,11 @@ impl<W> Watches<W> {
                 self.entries.remove(path);
             }
         }
+    }
+
+    /// Whether `path` is watched, or about to be.
+    pub(crate) fn is_in_use(&self, path: &str) -> bool {
+        self.entries.get(path).is_some_and(|entry| !entry.is_unused())
     }
 
     /// Whether both kinds of lasting watch sit on `path`. Servers before 3.9 then hold only the
@@ -221,6 +234,11 @@ impl<W> Watches<W> {
         Some((gone.sink, disarm))
     }
 
+    /// Whether the server holds a watch on `path` that goes with the last watcher of the path.
+    pub(crate) fn is_stale(&self, path: &str) -> bool {
+        self.entries.get(path).is_some_and(|entry| entry.stale)
+    }
+
     /// Takes the watchers on `path` that are `wanted` out, telling the server nothing.
     pub(crate) fn take(
         &mut self,
@@ -241,6 +259,27 @@ impl<W> Watches<W> {
             self.entries.remove(path);
         }
         gone.into_iter().map(|w| (w.id, w.sink)).collect()
+    }
+
+    /// The node whose children changed by this event of one of them, if somebody watches them.
+    pub(crate) fn implied<'a>(&mut self, event: EventKind, path: &'a str) -> Option<&'a str> {
+        if !matches!(event, EventKind::Created | EventKind::Deleted) {
+            return None;
+        }
+        let parent = path::parent(path)?;
+        let (key, entry) = self.entries.get_key_value(parent)?;
+        if !entry.any(|k| matches!(k, WatchKind::Child | WatchKind::Persistent)) {
+            return None;
+        }
+        self.implied = Some(key.clone());
+        Some(parent)
+    }
+
+    /// Whether the server says what was [`implied`](Self::implied) by its event before: it sends
+    /// the two one right after the other.
+    pub(crate) fn repeats(&mut self, event: EventKind, path: &str) -> bool {
+        let implied = self.implied.take();
+        event == EventKind::ChildrenChanged && implied.as_deref() == Some(path)
     }
 
     /// Calls `hear(id, sink, is its last)` for each watcher that the event concerns, and removes
@@ -302,6 +341,7 @@ impl<W> Watches<W> {
 
     /// The connection is gone, and with it everything that the server held for it.
     pub(crate) fn connection_lost(&mut self) {
+        self.implied = None;
         self.entries.retain(|_, entry| {
             entry.stale = false;
             !entry.is_unused()
@@ -400,3 +440,6 @@ impl WatchKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ macro_rules! path_operation {
         impl Operation for $name {
             type Reply = $reply;
 
-            fn decode($answer: Answer, (): ()) -> Result<$reply, Unread> {
+            fn decode($answer: Answer<'_>, (): ()) -> Result<$reply, Unread> {
                 $decode
             }
         }
@@ -112,9 +112,11 @@ path_operation!(
     Vec<String>,
     |answer| {
         let Answer { body, chroot, .. } = answer.ok()?;
-        // The server compares and answers its own paths; Java's client forgets that.
+        // The server compares and answers its own paths; Java's client forgets that. It compares
+        // them as text: asked for `/app` it names what is under `/application` too.
         let paths = reply::children(&body)?;
-        Ok(paths.into_iter().map(|path| chroot.up(path)).collect())
+        let inside = paths.into_iter().filter(|path| chroot.holds(path));
+        Ok(inside.map(|path| chroot.up(path)).collect())
     }
 );
 
@@ -148,7 +150,7 @@ impl Encode for WhoAmI {
 impl Operation for WhoAmI {
     type Reply = Vec<AuthInfo>;
 
-    fn decode(answer: Answer, (): ()) -> Result<Self::Reply, Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
         Ok(reply::client_infos(&answer.ok()?.body)?)
     }
 }
@@ -208,8 +210,8 @@ impl Encode for GetConfig {
 impl Operation for GetConfig {
     type Reply = (Vec<u8>, Stat);
 
-    fn decode(answer: Answer, (): ()) -> Result<Self::Reply, Unread> {
-        let (data, stat) = reply::data(&answer.ok()?.body)?;
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
+        let (data, stat) = reply::data(answer.ok()?.body)?;
         Ok((data.unwrap_or_default(), stat))
     }
 }
@@ -285,8 +287,8 @@ impl Encode for Reconfig {
 impl Operation for Reconfig {
     type Reply = (Vec<u8>, Stat);
 
-    fn decode(answer: Answer, (): ()) -> Result<Self::Reply, Unread> {
-        let (data, stat) = reply::data(&answer.ok()?.body)?;
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
+        let (data, stat) = reply::data(answer.ok()?.body)?;
         Ok((data.unwrap_or_default(), stat))
     }
 }

@@ -205,7 +205,7 @@ impl Encode for Create {
 impl Operation for Create {
     type Reply = Created;
 
-    fn decode(answer: Answer, kind: CreateKind) -> Result<Created, Unread> {
+    fn decode(answer: Answer<'_>, kind: CreateKind) -> Result<Created, Unread> {
         let Answer { body, chroot, zxid, .. } = answer.ok()?;
         let (path, stat) = match kind {
             CreateKind::Path => (reply::path(&body)?, None),

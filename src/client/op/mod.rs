@@ -55,7 +55,7 @@ pub trait Operation: sealed::Encode {
 
     /// Reads the answer. `memo` is what [`sealed::Encode::encode`] kept for it.
     #[doc(hidden)]
-    fn decode(answer: Answer, memo: Self::Memo) -> Result<Self::Reply, Unread>;
+    fn decode(answer: Answer<'_>, memo: Self::Memo) -> Result<Self::Reply, Unread>;
 }
 
 pub(crate) mod sealed {
@@ -79,11 +79,11 @@ pub(crate) mod sealed {
 
     /// The way up: the answer as it came.
     #[derive(Debug)]
-    pub struct Answer {
+    pub struct Answer<'a> {
         pub(crate) code: Code,
         pub(crate) zxid: i64,
         pub(crate) body: Vec<u8>,
-        pub(crate) chroot: Chroot,
+        pub(crate) chroot: &'a Chroot,
     }
 
     /// Why an answer is not a reply.
@@ -139,7 +139,7 @@ impl Encoded {
     }
 }
 
-impl Answer {
+impl Answer<'_> {
     /// The answer of an operation for which every code but OK is a refusal.
     fn ok(self) -> Result<Self, Unread> {
         match self.code {

@@ -78,7 +78,7 @@ macro_rules! watched_read {
         impl Operation for $name {
             type Reply = $reply;
 
-            fn decode($answer: Answer, (): ()) -> Result<$reply, Unread> {
+            fn decode($answer: Answer<'_>, (): ()) -> Result<$reply, Unread> {
                 $decode
             }
         }
@@ -100,7 +100,7 @@ watched_read! {
     /// Reads a node's data and [`Stat`]. Null data reads as empty; see [`GetDataOrNull`].
     GetData, GetData, Data, "get_data", (Vec<u8>, Stat),
     |answer| {
-        let (data, stat) = reply::data(&answer.ok()?.body)?;
+        let (data, stat) = reply::data(answer.ok()?.body)?;
         Ok((data.unwrap_or_default(), stat))
     }
 }
@@ -108,7 +108,7 @@ watched_read! {
 watched_read! {
     /// Reads a node's data and [`Stat`], telling null data (`None`) from empty data.
     GetDataOrNull, GetData, Data, "get_data", (Option<Vec<u8>>, Stat),
-    |answer| Ok(reply::data(&answer.ok()?.body)?)
+    |answer| Ok(reply::data(answer.ok()?.body)?)
 }
 
 watched_read! {
@@ -166,7 +166,7 @@ impl Encode for GetAcl {
 impl Operation for GetAcl {
     type Reply = (Vec<Acl>, Stat);
 
-    fn decode(answer: Answer, (): ()) -> Result<Self::Reply, Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
         Ok(reply::acl(&answer.ok()?.body)?)
     }
 }
@@ -269,7 +269,7 @@ impl Encode for MultiRead {
 impl Operation for MultiRead {
     type Reply = Vec<ReadOutcome>;
 
-    fn decode(answer: Answer, asked: usize) -> Result<Self::Reply, Unread> {
+    fn decode(answer: Answer<'_>, asked: usize) -> Result<Self::Reply, Unread> {
         let results = multi::results(&answer.ok()?.body)?;
         if results.len() != asked {
             return Err(Unread::Shape("not as many results as reads"));

@@ -83,7 +83,7 @@ impl Encode for AddWatch {
 impl Operation for AddWatch {
     type Reply = ();
 
-    fn decode(answer: Answer, (): ()) -> Result<(), Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
         answer.ok().map(drop)
     }
 }
@@ -162,7 +162,7 @@ impl Encode for RemoveWatches {
 impl Operation for RemoveWatches {
     type Reply = ();
 
-    fn decode(answer: Answer, (): ()) -> Result<(), Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
         answer.ok().map(drop)
     }
 }
@@ -210,7 +210,7 @@ impl Encode for CheckWatches {
 impl Operation for CheckWatches {
     type Reply = bool;
 
-    fn decode(answer: Answer, (): ()) -> Result<bool, Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<bool, Unread> {
         match answer.code {
             Code::NoWatcher => Ok(false),
             _ => answer.ok().map(|_| true),

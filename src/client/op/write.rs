@@ -104,7 +104,7 @@ impl Encode for SetData {
 impl Operation for SetData {
     type Reply = Stat;
 
-    fn decode(answer: Answer, (): ()) -> Result<Stat, Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Stat, Unread> {
         Ok(reply::stat(&answer.ok()?.body)?)
     }
 }
@@ -163,7 +163,7 @@ impl Encode for Delete {
 impl Operation for Delete {
     type Reply = ();
 
-    fn decode(answer: Answer, (): ()) -> Result<(), Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
         answer.ok().map(drop)
     }
 }
@@ -219,7 +219,7 @@ impl Encode for SetAcl {
 impl Operation for SetAcl {
     type Reply = Stat;
 
-    fn decode(answer: Answer, (): ()) -> Result<Stat, Unread> {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Stat, Unread> {
         Ok(reply::stat(&answer.ok()?.body)?)
     }
 }

@@ -36,8 +36,8 @@ pub(crate) enum Command {
         ended: Sender<usize>,
     },
     SetHosts(Vec<Host>),
-    /// Dial this server next, now.
-    Subscribe(Sender<SessionState>),
+    /// Told when it is done.
+    Subscribe(Sender<SessionState>, Sender<()>),
     /// Each host that failed, with its last failure.
     Tried(Sender<Vec<(String, String)>>),
     Resolved(Host, Result<Vec<SocketAddr>, String>),
@@ -54,6 +54,8 @@ pub(crate) enum Command {
 pub(crate) struct Submit {
     pub(crate) request: Request<Completion, Sink>,
     pub(crate) epoch: u64,
+    /// Waits for a connection even if calls do not.
+    pub(crate) patient: bool,
 }
 
 impl Driver {
@@ -76,13 +78,19 @@ impl Driver {
             }
             Command::Unwatch { path, id } => {
                 self.machine.unwatch(&path, id, now, &mut self.effects);
+                self.progressed = true;
             }
             Command::EndWatches { path, watcher_type, ended } => {
                 let n = self.machine.end_watches(&path, watcher_type, &mut self.effects);
+                // Before the answer: the caller may ask for the count next.
+                self.publish_progress();
                 let _ = ended.send(n);
             }
             Command::SetHosts(hosts) => self.set_hosts(hosts, now),
-            Command::Subscribe(subscriber) => self.subscribers.push(subscriber),
+            Command::Subscribe(subscriber, taken) => {
+                self.subscribers.push(subscriber);
+                let _ = taken.send(());
+            }
             Command::Tried(answer) => {
                 let _ = answer.send(self.dialer.tried());
             }
@@ -116,7 +124,7 @@ impl Driver {
                 self.finished += 1;
                 self.forget(submit);
             }
-        } else if !self.wait_disconnected && !self.machine.is_serving() {
+        } else if !(self.wait_disconnected || submit.patient || self.machine.is_serving()) {
             self.refuse(submit, Failure::ConnectionLoss { sent: false });
         } else {
             self.backlog.push_back(submit);
@@ -158,6 +166,16 @@ impl Driver {
         }
     }
 
+    /// Refuses what does not wait for the next connection.
+    pub(super) fn refuse_impatient(&mut self) {
+        let all = std::mem::take(&mut self.backlog).into_iter();
+        let (kept, refused): (VecDeque<_>, VecDeque<_>) = all.partition(|submit| submit.patient);
+        self.backlog = kept;
+        for submit in refused {
+            self.refuse(submit, Failure::ConnectionLoss { sent: false });
+        }
+    }
+
     pub(super) fn refuse_backlog(&mut self, failure: Failure) {
         for submit in std::mem::take(&mut self.backlog) {
             self.refuse(submit, failure);
@@ -166,7 +184,7 @@ impl Driver {
 
     pub(super) fn set_hosts(&mut self, hosts: Vec<Host>, now: Instant) {
         let current = self.connection.as_ref().map(|c| c.host.clone());
-        if self.dialer.replace(hosts, current.as_ref()) && current.is_some() {
+        if self.dialer.replace(hosts, current.as_ref(), now) && current.is_some() {
             self.lost("the list of servers changed", now);
         }
     }

@@ -84,9 +84,7 @@ impl Driver {
     pub(super) fn on_announce(&mut self, state: SessionState, now: Instant) {
         match state {
             SessionState::Connected | SessionState::ReadOnly => self.on_connected(state, now),
-            SessionState::Disconnected if !self.wait_disconnected => {
-                self.refuse_backlog(Failure::ConnectionLoss { sent: false });
-            }
+            SessionState::Disconnected if !self.wait_disconnected => self.refuse_impatient(),
             // Nothing that was meant for the old session may leak into the next.
             SessionState::Expired => self.refuse_backlog(Failure::SessionExpired { sent: false }),
             SessionState::AuthFailed => self.refuse_backlog(Failure::AuthFailed { sent: false }),
@@ -97,11 +95,14 @@ impl Driver {
         self.subscribers.retain(|subscriber| subscriber.send(state).is_ok());
         let _ = self.shared.events.send(Event::State(state));
         match state {
-            SessionState::Expired if self.first.is_some() => {
+            SessionState::Expired if self.first.is_some() && self.machine.is_attached() => {
                 self.tell_first(Err(FirstFailure::SessionExpired));
                 self.ended = true;
             }
-            SessionState::Expired if self.renew && self.closing.is_none() => {
+            // A session that was never announced is nobody's: the policy does not concern it.
+            SessionState::Expired
+                if (self.renew || self.first.is_some()) && self.closing.is_none() =>
+            {
                 self.lost_at = None;
                 self.machine.renew(&mut self.effects);
             }

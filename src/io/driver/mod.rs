@@ -342,6 +342,8 @@ impl Driver {
                     if let Err(drop) = self.digest(now) {
                         return self.on_drop(drop, now);
                     }
+                    // Before the answers are given: what they grant rests on the life of now.
+                    self.look_at_life(now);
                     self.carry_out(now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -370,7 +372,10 @@ impl Driver {
         match drop {
             Drop::Protocol(why) => self.lost(&why, now),
             Drop::Expired => self.lost("the server says that the session expired", now),
-            Drop::AuthFailed => self.ended = true,
+            Drop::AuthFailed => {
+                log::warn!("the server refused the credentials; the client is closed");
+                self.ended = true;
+            }
             Drop::Closed => {
                 self.shared.publish_session_ended();
                 self.ended = true;

@@ -14,10 +14,14 @@ impl Driver {
     /// after all.
     pub(super) fn look_at_life(&mut self, now: Instant) {
         let over = self.life_until().is_none_or(|until| now >= until);
-        match (&self.life, over) {
-            (Some(_), true) => self.end_life(Loss::Silence),
-            (None, false) if self.machine.state() == SessionState::Connected => self.begin_life(),
-            _ => {}
+        // Whoever looked at the clock before us may have marked it as lost: then it stays lost,
+        // and what is held from now on must not rest on it.
+        let marked = self.life.as_ref().is_some_and(|(life, _)| life.loss().is_some());
+        if over || marked {
+            self.end_life(Loss::Silence);
+        }
+        if !over && self.life.is_none() && self.machine.state() == SessionState::Connected {
+            self.begin_life();
         }
     }
 
@@ -73,6 +77,9 @@ impl Driver {
                      ensemble lost data, and the session with it",
                     self.machine.last_zxid()
                 );
+                // A greeting of the old session may be under way; the machine forgets it, and the
+                // connection must not wait for its answer.
+                self.lost("the session is given up", now);
                 self.machine.give_up_session(&mut self.effects);
             }
             (_, SessionState::ReadOnly | SessionState::Disconnected) => {

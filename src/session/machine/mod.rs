@@ -88,6 +88,11 @@ impl<T, W: Clone> Machine<T, W> {
         self.attached = true;
     }
 
+    /// Whether the user named the session, and no server took it yet.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
     pub(crate) fn state(&self) -> SessionState {
         self.state
     }
@@ -513,3 +518,6 @@ const PASSWORD_LEN: usize = 16;
 
 /// Java's figure, but of encoded bytes, where Java counts characters: ZOOKEEPER-706.
 const SET_WATCHES_MAX_LEN: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::session::event::WatchedEvent;
 use crate::session::heartbeat::Heartbeat;
 use crate::session::link::{Match, Owner, Phase};
 use crate::session::state::SessionState;
-use crate::session::watches::{WatchId, WatchKind};
+use crate::session::watches::{Disarm, WatchId, WatchKind};
 use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply};
 
 impl<T, W: Clone> Machine<T, W> {
@@ -119,11 +119,18 @@ impl<T, W: Clone> Machine<T, W> {
         let zxid = (header.zxid > 0).then_some(header.zxid);
         let state = self.state;
         let path = heard.path;
-        let disarm = self.watches.fire(kind, &path, |id, sink, last| {
-            let event = WatchedEvent { kind, path: path.clone(), state, zxid };
-            fx.push(Effect::Fire { id, sink: sink.clone(), event, last });
-        });
-        self.disarm(&path, disarm, now);
+        if self.watches.repeats(kind, &path) {
+            return Ok(());
+        }
+        let parent = self.watches.implied(kind, &path);
+        let of_parent = parent.map(|parent| (EventKind::ChildrenChanged, parent));
+        for (kind, path) in [(kind, path.as_str())].into_iter().chain(of_parent) {
+            let disarm = self.watches.fire(kind, path, |id, sink, last| {
+                let event = WatchedEvent { kind, path: path.to_owned(), state, zxid };
+                fx.push(Effect::Fire { id, sink: sink.clone(), event, last });
+            });
+            self.disarm(path, disarm, now);
+        }
         Ok(())
     }
 
@@ -184,11 +191,22 @@ impl<T, W: Clone> Machine<T, W> {
                     }
                     _ => header.err,
                 };
+                let mut uncovered = false;
                 let armed = match sent.change.map(|change| *change) {
+                    Some(Change::Arm(arming)) if sent.op == OpCode::AddWatch && code != 0 => {
+                        let path = arming.path.clone();
+                        self.settle(arming, sent.op, code, now, fx);
+                        uncovered = self.watches.is_in_use(&path);
+                        None
+                    }
                     Some(Change::Arm(arming)) => self.settle(arming, sent.op, code, now, fx),
                     Some(Change::Remove { path, watcher_type }) => {
                         if matches!(Code::from_raw(code), Code::Ok | Code::NoWatcher) {
+                            let stale = self.watches.is_stale(&path);
                             self.end_watches(&path, watcher_type, fx);
+                            if stale && !self.watches.is_stale(&path) {
+                                self.disarm(&path, Disarm::Remove(3), now);
+                            }
                         }
                         None
                     }
@@ -196,6 +214,11 @@ impl<T, W: Clone> Machine<T, W> {
                 };
                 let reply = Reply { code, zxid: header.zxid, body: body.to_vec() };
                 fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed });
+                if uncovered {
+                    // One-shot reads sent meanwhile counted on it, and were not armed. A new
+                    // connection arms everything that there is.
+                    return Err(protocol("a persistent watch was refused"));
+                }
                 match Code::from_raw(code) {
                     // The session is somewhere else, or gone: the next greeting tells.
                     Code::SessionMoved => Err(protocol("the session moved to another server")),
@@ -261,7 +284,8 @@ impl<T, W: Clone> Machine<T, W> {
         self.watches.armed(&arming.path, kind, arming.id, arming.sink);
         if op == OpCode::AddWatch && self.watches.has_both_lasting(&arming.path) {
             // Servers before 3.9 hold one mode a path: see the table's module.
-            if let Some(link) = &mut self.link {
+            // Nothing may follow closeSession.
+            if let Some(link) = self.link.as_mut().filter(|l| l.phase == Phase::Serving) {
                 let mut bytes = Vec::new();
                 build(&mut bytes, OpCode::AddWatch, |out| {
                     let request = AddWatchRequest { path: &arming.path, mode: 1 };
