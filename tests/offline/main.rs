@@ -1,0 +1,16 @@
+//! What can be shown without a real server: scripted servers, made-up peers.
+
+mod answers;
+mod bodies;
+mod credentials;
+mod deadlines;
+mod dialing;
+mod ending;
+mod ground;
+mod handshake;
+mod policies;
+mod resources;
+#[path = "../support/mod.rs"]
+mod support;
+mod watching;
+mod wire;
