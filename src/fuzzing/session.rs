@@ -229,7 +229,7 @@ impl Run<'_> {
                 }
                 frames.filled(n);
                 rest = later;
-                self.machine.heard(self.now);
+                self.machine.heard(n, self.now);
                 if let Err(drop) = self.digest() {
                     return self.on_drop(&drop);
                 }

@@ -21,6 +21,10 @@
 //! as the holder before it looks. Mutual exclusion over a network is a promise of the *resource*:
 //! give it the fence, and have it refuse smaller ones; or write to ZooKeeper itself within the
 //! guard's [transaction](LockGuard::transaction).
+//!
+//! A server that is cut off from its leader answers its clients a while longer (`syncLimit` ticks),
+//! and a clock that stands still while the machine sleeps counts no time: then the leader may give
+//! the lock to another before this process hears of a loss. The fence and the transaction hold.
 
 pub(crate) mod contender;
 mod guard;

@@ -13,6 +13,9 @@ pub(crate) struct Heartbeat {
     timeout: Duration,
     last_read: Instant,
     last_write: Instant,
+    /// When a whole frame, or a good part of one, last came, and how many bytes since.
+    last_progress: Instant,
+    unfinished: usize,
     /// When the unanswered pings were written, oldest first. Their answers may be stuck behind
     /// megabytes of others, while the server counts the time since it last heard us: pings go on.
     pings: VecDeque<Instant>,
@@ -20,12 +23,30 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
-        Self { timeout, last_read: now, last_write: now, pings: VecDeque::new() }
+        Self {
+            timeout,
+            last_read: now,
+            last_write: now,
+            last_progress: now,
+            unfinished: 0,
+            pings: VecDeque::new(),
+        }
     }
 
     /// Any byte is life: a large answer that trickles in must not kill its own connection.
-    pub(crate) fn read(&mut self, now: Instant) {
+    pub(crate) fn read(&mut self, n: usize, now: Instant) {
         self.last_read = now;
+        self.unfinished = self.unfinished.saturating_add(n);
+        if self.unfinished >= PROGRESS {
+            self.framed(now);
+        }
+    }
+
+    /// A whole frame came. If none does for long the bytes are no life: a length that was garbled
+    /// on the way makes one endless frame of everything after it, pongs included.
+    pub(crate) fn framed(&mut self, now: Instant) {
+        self.last_progress = now;
+        self.unfinished = 0;
     }
 
     pub(crate) fn wrote(&mut self, now: Instant) {
@@ -61,9 +82,12 @@ impl Heartbeat {
     }
 
     fn dead_at(&self) -> Instant {
-        self.last_read + self.timeout * 2 / 3
+        (self.last_read + self.timeout * 2 / 3).min(self.last_progress + self.timeout * 2)
     }
 }
+
+/// So many bytes of a frame within two session timeouts are a slow line, fewer are a broken one.
+const PROGRESS: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -103,9 +127,25 @@ mod tests {
         let start = Instant::now();
         let mut beat = Heartbeat::new(T, start);
         beat.pinged(start + ms(1_000));
-        beat.read(start + ms(1_900));
+        beat.read(1, start + ms(1_900));
         assert!(!beat.dead(start + ms(3_800)));
         assert!(beat.dead(start + ms(3_900)));
+    }
+
+    #[test]
+    fn c13_bytes_that_never_make_a_frame_are_no_life_for_ever() {
+        let start = Instant::now();
+        for (step, dies_at) in [(20, Some(6_000)), (16 * 1024, None)] {
+            let mut beat = Heartbeat::new(T, start);
+            let mut died = None;
+            for at in (0..20_000).step_by(1_000) {
+                if died.is_none() && beat.dead(start + ms(at)) {
+                    died = Some(at);
+                }
+                beat.read(step, start + ms(at));
+            }
+            assert_eq!(died, dies_at, "{step} bytes a second");
+        }
     }
 
     #[test]
@@ -114,7 +154,8 @@ mod tests {
         let mut beat = Heartbeat::new(T, start);
         for n in 1..10 {
             let now = start + ms(1_000 * n);
-            beat.read(now);
+            beat.read(1, now);
+            beat.framed(now);
             assert_eq!(beat.deadline(), now);
             assert!(beat.ping_due(now), "{n}");
             beat.pinged(now);

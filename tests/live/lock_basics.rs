@@ -143,8 +143,7 @@ fn deadline_is_kept_in_all_however_often_the_waiter_is_woken() {
         })
         .collect();
     let started = Instant::now();
-    let last = lock.clone();
-    let last = thread::spawn(move || (last.acquire_timeout(scaled(ms(400))), Instant::now()));
+    let last = thread::spawn(move || (lock.acquire_timeout(scaled(ms(400))), Instant::now()));
     for holder in holders {
         thread::sleep(scaled(ms(90)));
         drop(holder.join().expect("no panic").expect("not cancelled"));

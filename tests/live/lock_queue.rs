@@ -137,7 +137,7 @@ fn e6_names_of_all_clients_queue_by_number_and_junk_is_passed_by() {
 
 /// Four clients that want the lock all the time, until it was had so many times; gives how many
 /// acquisitions failed, and with what.
-fn crowd(connect: &str, path: &str, times: usize) -> (Book, Vec<zookeeper_blocking::Error>) {
+fn crowd(connect: &str, path: &str, times: usize) -> (Book, Vec<Error>) {
     let (book, had) = (Book::default(), AtomicUsize::new(0));
     let errors = std::sync::Mutex::new(Vec::new());
     thread::scope(|scope| {

@@ -176,6 +176,25 @@ impl Driver {
         }
     }
 
+    /// Answers what is in the queue at the end with what the end was. What comes still later is
+    /// answered by its own drop.
+    pub(super) fn refuse_queued(&mut self) {
+        let failure = match self.machine.state() {
+            SessionState::AuthFailed => Failure::AuthFailed { sent: false },
+            _ => Failure::Closed { sent: false },
+        };
+        while let Ok(command) = self.queue.try_recv() {
+            match command {
+                Command::Submit(submit) => self.refuse(submit, failure),
+                Command::AddAuth { token, .. } => {
+                    let outcome = Outcome::Failed(failure);
+                    self.effects.push(Effect::Done { token, outcome, armed: None });
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn refuse_backlog(&mut self, failure: Failure) {
         for submit in std::mem::take(&mut self.backlog) {
             self.refuse(submit, failure);

@@ -224,6 +224,7 @@ impl Driver {
         self.connection = None;
         self.dialer.stop();
         self.machine.terminate(state, &mut self.effects);
+        self.refuse_queued();
         self.carry_out(Instant::now());
         self.shared.publish_host(None);
     }
@@ -337,7 +338,7 @@ impl Driver {
                 Ok(n) => {
                     connection.frames.filled(n);
                     connection.readable = n == room || connection.at_end;
-                    self.machine.heard(now);
+                    self.machine.heard(n, now);
                     self.progressed = true;
                     if let Err(drop) = self.digest(now) {
                         return self.on_drop(drop, now);

@@ -139,9 +139,9 @@ impl<T, W: Clone> Machine<T, W> {
     }
 
     /// Bytes came, of whatever kind.
-    pub(crate) fn heard(&mut self, now: Instant) {
+    pub(crate) fn heard(&mut self, n: usize, now: Instant) {
         if let Some(link) = &mut self.link {
-            link.beat.read(now);
+            link.beat.read(n, now);
         }
     }
 
@@ -331,7 +331,7 @@ impl<T, W: Clone> Machine<T, W> {
                 return Err("no answer to the greeting in time");
             }
             Phase::Greeting => {}
-            _ if link.beat.dead(now) => return Err("no sign of life for 2/3 of the timeout"),
+            _ if link.beat.dead(now) => return Err("no sign of life in time"),
             _ if link.beat.ping_due(now) => {
                 link.write_raw(|out| {
                     let start = frame::begin_frame(out);

@@ -37,6 +37,7 @@ impl<T, W: Clone> Machine<T, W> {
                 Piece::Oversize { .. } => Err(protocol("the answer to the greeting is too large")),
             };
         }
+        link.beat.framed(now);
         match piece {
             Piece::Frame(bytes) => self.on_frame(bytes, now, fx),
             Piece::Oversize { head, len } => self.on_oversize(head, len, fx),

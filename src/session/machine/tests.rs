@@ -110,7 +110,7 @@ impl Bench {
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Result<(), Drop> {
-        self.machine.heard(self.now);
+        self.machine.heard(1, self.now);
         self.machine.on_piece(Piece::Frame(bytes), self.now, &mut self.fx)
     }
 

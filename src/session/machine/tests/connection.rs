@@ -230,7 +230,7 @@ fn a17_silent_greeting_is_given_up_after_a_third_of_the_session() {
         assert_eq!(bench.machine.deadline(), Some(bench.now + ms(limit)));
         bench.pass(limit - 1);
         // Bytes that are no answer do not keep it alive.
-        bench.machine.heard(bench.now);
+        bench.machine.heard(1, bench.now);
         assert_eq!(bench.machine.tick(bench.now), Ok(()));
         bench.pass(1);
         assert!(bench.machine.tick(bench.now).is_err());
