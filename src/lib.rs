@@ -75,12 +75,12 @@
 //!
 //! # Logging
 //!
-//! Through the [`log`](https://docs.rs/log) facade. Never data, credentials or session passwords.
+//! Through the [`log`] facade. Never data, credentials or session passwords.
 //!
 //! | level | tells |
 //! |---|---|
 //! | error | the client closed because of a fault of its own; an ensemble that lost its data |
-//! | warn | a lost connection, a session that nobody answers for, a callback that panicked, a lock's node that cannot be given up or has used up its numbers |
+//! | warn | a lost connection, refused credentials, a session that nobody answers for, a callback that panicked, a lock's node that cannot be given up or has used up its numbers |
 //! | info | each state of the session, with its id; leaving a read-only server |
 //! | debug | each dial, and each host that failed, with the reason |
 //! | trace | each request: operation and size |

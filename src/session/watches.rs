@@ -181,14 +181,17 @@ impl<W> Watches<W> {
         entry.watchers.push(Watcher { id, kind, sink });
     }
 
-    /// The request failed: nothing was armed.
-    pub(crate) fn not_armed(&mut self, path: &str, kind: WatchKind) {
-        if let Some(entry) = self.entries.get_mut(path) {
-            entry.settle(kind);
-            if entry.is_unused() && !entry.stale {
-                self.entries.remove(path);
-            }
+    /// The request failed: nothing was armed. Tells whether the server now holds a watch on `path`
+    /// that nobody wants: one that was given up while this request was under way.
+    pub(crate) fn not_armed(&mut self, path: &str, kind: WatchKind) -> Disarm {
+        let Some(entry) = self.entries.get_mut(path) else { return Disarm::Nothing };
+        entry.settle(kind);
+        if !entry.is_unused() {
+            return Disarm::Nothing;
         }
+        let stale = entry.stale;
+        self.entries.remove(path);
+        if stale { Disarm::Remove(3) } else { Disarm::Nothing }
     }
 
     /// Whether `path` is watched, or about to be.

@@ -13,14 +13,19 @@ impl Driver {
     /// Carries out what the machine said, in its order, then wakes those who got an answer.
     pub(super) fn carry_out(&mut self, now: Instant) {
         while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
+            // Two lists that take turns, so that neither is allocated anew for each read.
+            let mut now_due = std::mem::replace(&mut self.effects, std::mem::take(&mut self.spare));
+            for effect in now_due.drain(..) {
                 self.on_effect(effect, now);
             }
+            now_due.shrink_to(KEEP_EFFECTS);
+            self.spare = now_due;
         }
         self.shared.gate.leave(std::mem::take(&mut self.finished));
         if std::mem::take(&mut self.progressed) {
             self.publish_progress();
         }
+        self.woke |= !self.to_wake.is_empty();
         for waiter in self.to_wake.drain(..) {
             waiter.unpark();
         }
@@ -135,3 +140,6 @@ impl Driver {
         }
     }
 }
+
+/// Room for the effects of a read that is kept; an expiry with 100,000 watches needs more once.
+const KEEP_EFFECTS: usize = 4096;

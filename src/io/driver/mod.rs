@@ -87,8 +87,11 @@ pub(crate) struct Driver {
     /// Requests that wait for a connection, or for room in the outgoing buffer; oldest first.
     backlog: VecDeque<Submit>,
     effects: Vec<Effect<Completion, Sink>>,
+    spare: Vec<Effect<Completion, Sink>>,
     /// Callers to wake once all of a read is completed.
     to_wake: Vec<Thread>,
+    /// Whether somebody was woken in this turn.
+    woke: bool,
     /// Requests completed in this turn, to be given back to the gate.
     finished: usize,
     /// Whether bytes came since the words were last published.
@@ -140,7 +143,9 @@ impl Driver {
             connection: None,
             backlog: VecDeque::new(),
             effects: Vec::new(),
+            spare: Vec::new(),
             to_wake: Vec::new(),
+            woke: false,
             finished: 0,
             progressed: false,
             subscribers: Vec::new(),
@@ -208,6 +213,11 @@ impl Driver {
             }
             self.read(now);
             self.carry_out(now);
+            if std::mem::take(&mut self.woke) {
+                // Whoever got an answer is likely to ask again at once: let him, before we sleep
+                // and have to be woken for it.
+                std::thread::yield_now();
+            }
         }
         self.finish(SessionState::Closed);
     }

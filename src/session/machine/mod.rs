@@ -442,18 +442,15 @@ impl<T, W: Clone> Machine<T, W> {
 
     fn fail_in_flight(&mut self, link: &mut Link<T, W>, failure: Failure, fx: &mut Effects<T, W>) {
         for sent in link.drain() {
-            self.never_armed(sent.change, fx);
+            if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
+                // The connection is gone, and with it what the server held: nothing to take back.
+                self.watches.not_armed(&arming.path, arming.kind);
+                fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
+            }
             if let Owner::User(token) = sent.owner {
                 let outcome = Outcome::Failed(failure);
                 fx.push(Effect::Done { token, outcome, armed: None });
             }
-        }
-    }
-
-    fn never_armed(&mut self, change: Option<Box<Change<W>>>, fx: &mut Effects<T, W>) {
-        if let Some(Change::Arm(arming)) = change.map(|change| *change) {
-            self.watches.not_armed(&arming.path, arming.kind);
-            fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
         }
     }
 

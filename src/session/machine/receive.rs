@@ -40,7 +40,7 @@ impl<T, W: Clone> Machine<T, W> {
         link.beat.framed(now);
         match piece {
             Piece::Frame(bytes) => self.on_frame(bytes, now, fx),
-            Piece::Oversize { head, len } => self.on_oversize(head, len, fx),
+            Piece::Oversize { head, len } => self.on_oversize(head, len, now, fx),
         }
     }
 
@@ -240,7 +240,13 @@ impl<T, W: Clone> Machine<T, W> {
         }
     }
 
-    fn on_oversize(&mut self, head: &[u8], len: usize, fx: &mut Effects<T, W>) -> Result<(), Drop> {
+    fn on_oversize(
+        &mut self,
+        head: &[u8],
+        len: usize,
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
         let header =
             ReplyHeader::decode(&mut Reader::new(head)).map_err(|e| protocol(&e.to_string()))?;
         let Some(link) = &mut self.link else {
@@ -257,7 +263,12 @@ impl<T, W: Clone> Machine<T, W> {
         let Owner::User(token) = sent.owner else {
             return Err(protocol("a frame is too large"));
         };
-        self.never_armed(sent.change, fx);
+        if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
+            // The read was done, so the server holds the watch; its caller will not.
+            if let Some((path, id)) = self.settle(arming, sent.op, header.err, now, fx) {
+                self.unwatch(&path, id, now, fx);
+            }
+        }
         let failure = Failure::TooLarge { len, limit: self.options.max_reply };
         fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), armed: None });
         Ok(())
@@ -277,7 +288,8 @@ impl<T, W: Clone> Machine<T, W> {
             // The one failure that sets a watch: `exists` waits for the node to come.
             (OpCode::Exists, Code::NoNode) => WatchKind::Exist,
             _ => {
-                self.watches.not_armed(&arming.path, arming.kind);
+                let disarm = self.watches.not_armed(&arming.path, arming.kind);
+                self.disarm(&arming.path, disarm, now);
                 fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
                 return None;
             }

@@ -117,6 +117,20 @@ fn lasting_watch_in_flight_covers_until_it_is_refused() {
 }
 
 #[test]
+fn b9_watch_given_up_under_a_request_that_fails_is_taken_off_the_server() {
+    let mut table = Watches::new();
+    arm(&mut table, "/a", Persistent, 1);
+    let path = Arc::from("/a");
+    table.arming(&path, Data);
+    table.arming(&path, Child);
+    // Not now: the removal would reach the server after the requests under way.
+    assert_eq!(remove(&mut table, "/a", 1), Some(Disarm::Nothing));
+    assert_eq!(table.not_armed("/a", Data), Disarm::Nothing, "one is still under way");
+    assert_eq!(table.not_armed("/a", Child), Disarm::Remove(3));
+    assert!(!table.is_in_use("/a"));
+}
+
+#[test]
 fn last_watch_of_its_kind_is_taken_off_the_server() {
     for (kind, watcher_type) in [(Data, 2), (Exist, 2), (Child, 1), (Persistent, 3), (Recursive, 3)]
     {
@@ -203,7 +217,7 @@ fn paths_without_watches_are_forgotten() {
         let path = Arc::from(format!("/{n}"));
         table.arming(&path, Data);
         match n % 4 {
-            0 => table.not_armed(&path, Data),
+            0 => assert_eq!(table.not_armed(&path, Data), Disarm::Nothing),
             _ => table.armed(&path, Data, WatchId(n), ()),
         }
         match n % 4 {
