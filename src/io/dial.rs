@@ -261,13 +261,14 @@ impl Dialer {
         }
     }
 
-    /// With nothing under way and nothing left to start, the round is over: pause, then again.
+    /// With nothing under way and nothing left to start, the round is over: pause, then again. A
+    /// name that is still being resolved does not hold it up: resolvers hang for half a minute, and
+    /// the other hosts must have their turns.
     fn finish_round(&mut self, now: Instant) {
         let over = self.next_start.is_some()
             && self.left == 0
             && self.addresses.is_empty()
             && self.attempts.is_empty()
-            && self.resolving.is_empty()
             && self.preferred.is_none();
         if over {
             self.search(now);
