@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zookeeper_blocking::recipes::{Lock, LockGuard};
-use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError};
+use zookeeper_blocking::{
+    Acl, Client, Code, CreateMode, Error, RecipeError, SessionState, Version,
+};
 
-use crate::clients::patience;
+use crate::clients::{await_state, patience};
 use crate::faults::figure;
 use crate::locks::{Book, Yard, assert_code, assert_recipe, await_contenders, lock, ms, wait_for};
 use crate::support::forge::{AUTO, Forge};
@@ -47,6 +49,32 @@ fn e3_death_in_the_middle_of_the_queue_lets_nobody_in() {
     for dead in waiting {
         assert!(dead.join().expect("no panic").is_err());
     }
+}
+
+#[test]
+fn b6_events_that_are_not_its_turn_let_no_waiter_in() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let holder = yard.lock();
+    let held = holder.acquire().expect("free");
+    let client = yard.through(&proxy).connect().expect("serves");
+    let states = client.subscribe().expect("open");
+    let waiter = lock(&client);
+    let waiting = thread::spawn(move || waiter.acquire());
+    await_contenders(&holder, 2);
+    let zk = yard.client();
+    for round in 0..5 {
+        // The data of the node that it watches, a stranger beside it, the connection itself.
+        zk.set_data(held.node(), format!("{round}"), Version::Any).expect("held");
+        zk.create("/lock/stranger-", "", CreateMode::PersistentSequential).expect("new");
+        proxy.cut();
+        await_state(&states, SessionState::Connected);
+        thread::sleep(ms(20));
+        assert!(!waiting.is_finished(), "let in by an event, in round {round}");
+    }
+    assert!(held.is_held());
+    held.release().expect("held");
+    waiting.join().expect("no panic").expect("granted").release().expect("held");
 }
 
 #[test]
@@ -394,7 +422,7 @@ fn e10_parents_that_exist_need_no_right_to_make_them() {
     // "/a" belongs to others, "/a/b" is everybody's.
     owner.create("/a", b"", CreateMode::Persistent).expect("new");
     owner.create("/a/b", b"", CreateMode::Persistent).expect("new");
-    owner.set_acl("/a", [Acl::creator_all()], zookeeper_blocking::Version::Any).expect("ours");
+    owner.set_acl("/a", [Acl::creator_all()], Version::Any).expect("ours");
     let lock = Lock::new(&yard.client(), "/a/b/c/lock").expect("legal");
     lock.acquire().expect("free").release().expect("held");
     let locked_out = Lock::new(&yard.client(), "/a/c/lock").expect("legal");

@@ -1,5 +1,6 @@
 //! What a client does when its connection or its session ends, as its builder was told.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -227,4 +228,30 @@ fn attached_session_that_another_server_swaps_is_gone_too() {
     let named = SessionCredentials::new(0x77, [1; 16]);
     let error = hurried(&server.connect_string()).attach(named).connect().expect_err("not ours");
     assert!(matches!(error, Error::SessionExpired { .. }), "{error}");
+}
+
+#[test]
+fn a20_no_source_asks_the_wall_clock() {
+    // A clock that an operator or a time server sets must not end sessions or extend deadlines:
+    // whatever waits or expires counts on the monotonic clock, which `Instant` is.
+    fn ask(folder: &Path, asked: &mut Vec<PathBuf>) -> usize {
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).expect("sources are beside the manifest") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                files += ask(&path, asked);
+            } else {
+                files += 1;
+                let text = std::fs::read_to_string(&path).expect("text");
+                if text.contains("SystemTime::now") || text.contains("UNIX_EPOCH.elapsed") {
+                    asked.push(path);
+                }
+            }
+        }
+        files
+    }
+    let mut asked = Vec::new();
+    let files = ask(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut asked);
+    assert!(files > 40, "only {files} sources found");
+    assert_eq!(asked, Vec::<PathBuf>::new());
 }
