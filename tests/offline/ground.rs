@@ -376,7 +376,9 @@ fn proxy_tears_flips_loses_and_holds_the_chosen_frame() {
 
     proxy.once(Way::ToServer, Pick::Ping, 1, Act::Cut);
     client.send(&Out::new().i32(xid::PING).i32(op::PING).0).expect("sends");
-    assert!(client.read().map_or(true, |frame| frame.is_none()));
+    // The frame is delivered before the cut, so its answer may be faster than the cut.
+    let mut ends = || client.read().map_or(true, |frame| frame.is_none());
+    assert!(ends() || ends(), "not cut");
 }
 
 #[test]
