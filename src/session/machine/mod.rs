@@ -150,8 +150,11 @@ impl<T, W: Clone> Machine<T, W> {
         self.link.iter_mut().flat_map(Link::in_flight_mut)
     }
 
-    /// A socket is open: greet.
+    /// A socket is open: greet. After the end there is nobody to greet as.
     pub(crate) fn connected(&mut self, now: Instant) {
+        if self.state.is_terminal() {
+            return;
+        }
         let beat = Heartbeat::new(self.negotiated, now);
         let mut link = Link::new(beat, now, self.options.first_xid);
         let request = ConnectRequest {

@@ -428,6 +428,22 @@ fn a22_refused_credentials_end_the_client_on_a_reconnect_too() {
 }
 
 #[test]
+fn nothing_comes_after_the_end_whatever_a_server_says() {
+    let mut bench = Bench::new();
+    bench.machine.add_auth("digest".into(), b"a:b".to_vec(), None);
+    bench.connect();
+    bench.grant(7, 6_000, false).unwrap();
+    assert_eq!(bench.reply(XID_AUTH, 0, -115, &[]), Err(Drop::AuthFailed));
+    bench.said();
+    bench.connect();
+    assert!(bench.machine.output().is_empty(), "greeted after the end");
+    // The session refused: this found its way to an expiry once.
+    assert_eq!(bench.grant(0, 0, false), Ok(()));
+    assert_eq!(bench.said(), []);
+    assert_eq!(bench.machine.state(), AuthFailed);
+}
+
+#[test]
 fn credentials_are_replayed_in_the_next_session() {
     let mut bench = Bench::new();
     bench.machine.add_auth("digest".into(), b"a:b".to_vec(), None);
