@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::measure::Figures;
-use crate::{Result, ours};
+use zk_bench::measure::Figures;
+use zk_bench::{Result, ours};
 
 /// One line of a table.
 struct Work {

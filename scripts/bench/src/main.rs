@@ -1,16 +1,10 @@
 //! The measuring process, the measured ones, and the server that costs nothing.
 
 mod compare;
-mod measure;
-mod null_server;
-mod ours;
-mod raw;
-mod wire;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+use zk_bench::{Result, null_server, ours, raw};
 
 const USAGE: &str = "\
 zk-bench null-server                            answers at once; prints its address
