@@ -1,11 +1,14 @@
 //! All or nothing: several writes in one.
 
+use std::borrow::Cow;
+
 use crate::client::chroot::Chroot;
 use crate::client::op::sealed::{Answer, Encode, Unread};
-use crate::client::op::{Create, Created, Delete, Encoded, Operation, SetData, Version};
+use crate::client::op::{Create, Created, Data, Delete, Encoded, Operation, SetData, Version};
 use crate::client::{Client, Pending};
 use crate::error::{Error, Result};
 use crate::path;
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::frame;
 use crate::proto::header;
@@ -30,16 +33,16 @@ use crate::proto::stat::Stat;
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a transaction does nothing until it is committed"]
-pub struct Transaction {
-    members: Vec<Member>,
+pub struct Transaction<'a> {
+    members: Vec<Member<'a>>,
 }
 
 #[derive(Clone, Debug)]
-enum Member {
-    Check { path: String, version: Version },
-    Create(Create),
-    Delete(Delete),
-    SetData(SetData),
+enum Member<'a> {
+    Check { path: Cow<'a, str>, version: Version },
+    Create(Create<'a>),
+    Delete(Delete<'a>),
+    SetData(SetData<'a>),
 }
 
 /// What one member of a transaction did.
@@ -75,7 +78,7 @@ impl OpResult {
     }
 }
 
-impl Transaction {
+impl<'a> Transaction<'a> {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
@@ -92,33 +95,33 @@ impl Transaction {
     }
 
     /// Goes through only if `path` exists and has `version`.
-    pub fn check(mut self, path: impl Into<String>, version: impl Into<Version>) -> Self {
+    pub fn check(mut self, path: impl Into<Cow<'a, str>>, version: impl Into<Version>) -> Self {
         self.members.push(Member::Check { path: path.into(), version: version.into() });
         self
     }
 
     /// Creates a persistent node; for other kinds see [`op`](Self::op).
-    pub fn create(self, path: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+    pub fn create(self, path: impl Into<Cow<'a, str>>, data: impl Into<Data<'a>>) -> Self {
         self.op(Create::new(path).data(data))
     }
 
     /// Deletes a node.
-    pub fn delete(self, path: impl Into<String>, version: impl Into<Version>) -> Self {
+    pub fn delete(self, path: impl Into<Cow<'a, str>>, version: impl Into<Version>) -> Self {
         self.op(Delete::new(path).version(version))
     }
 
     /// Sets a node's data.
     pub fn set_data(
         self,
-        path: impl Into<String>,
-        data: impl Into<Vec<u8>>,
+        path: impl Into<Cow<'a, str>>,
+        data: impl Into<Data<'a>>,
         version: impl Into<Version>,
     ) -> Self {
         self.op(SetData::new(path, data).version(version))
     }
 
     /// Adds an operation value: [`Create`], [`Delete`] or [`SetData`].
-    pub fn op(mut self, op: impl Into<TransactionOp>) -> Self {
+    pub fn op(mut self, op: impl Into<TransactionOp<'a>>) -> Self {
         self.members.push(op.into().0);
         self
     }
@@ -126,27 +129,27 @@ impl Transaction {
 
 /// An operation that a [`Transaction`] takes; made from [`Create`], [`Delete`], [`SetData`].
 #[derive(Clone, Debug)]
-pub struct TransactionOp(Member);
+pub struct TransactionOp<'a>(Member<'a>);
 
-impl From<Create> for TransactionOp {
-    fn from(op: Create) -> Self {
+impl<'a> From<Create<'a>> for TransactionOp<'a> {
+    fn from(op: Create<'a>) -> Self {
         Self(Member::Create(op))
     }
 }
 
-impl From<Delete> for TransactionOp {
-    fn from(op: Delete) -> Self {
+impl<'a> From<Delete<'a>> for TransactionOp<'a> {
+    fn from(op: Delete<'a>) -> Self {
         Self(Member::Delete(op))
     }
 }
 
-impl From<SetData> for TransactionOp {
-    fn from(op: SetData) -> Self {
+impl<'a> From<SetData<'a>> for TransactionOp<'a> {
+    fn from(op: SetData<'a>) -> Self {
         Self(Member::SetData(op))
     }
 }
 
-impl Member {
+impl Member<'_> {
     fn name(&self) -> &'static str {
         match self {
             Self::Check { .. } => "check",
@@ -212,7 +215,7 @@ pub struct MemberMemo {
     path: Box<str>,
 }
 
-impl Encode for Transaction {
+impl Encode for Transaction<'_> {
     type Memo = Vec<MemberMemo>;
 
     fn name(&self) -> &'static str {
@@ -227,7 +230,7 @@ impl Encode for Transaction {
         if self.members.is_empty() {
             return Err(Error::invalid("commit", "", "the transaction is empty"));
         }
-        let mut frame = Vec::new();
+        let mut frame = Buffer::with_room(64 * self.members.len());
         let start = frame::begin_frame(&mut frame);
         header::request_header(&mut frame, 0, OpCode::Multi);
         let mut writer = MultiWriter::new(&mut frame);
@@ -242,7 +245,7 @@ impl Encode for Transaction {
     }
 }
 
-impl Operation for Transaction {
+impl Operation for Transaction<'_> {
     type Reply = Vec<OpResult>;
 
     fn decode(answer: Answer<'_>, memo: Self::Memo) -> Result<Self::Reply, Unread> {
@@ -313,7 +316,7 @@ fn culprit(results: &[MultiResult]) -> Option<(usize, Code)> {
 #[must_use = "a transaction does nothing until it is committed"]
 pub struct ClientTransaction<'a> {
     client: &'a Client,
-    transaction: Transaction,
+    transaction: Transaction<'a>,
 }
 
 impl<'a> ClientTransaction<'a> {
@@ -322,19 +325,19 @@ impl<'a> ClientTransaction<'a> {
     }
 
     /// See [`Transaction::check`].
-    pub fn check(mut self, path: impl Into<String>, version: impl Into<Version>) -> Self {
+    pub fn check(mut self, path: impl Into<Cow<'a, str>>, version: impl Into<Version>) -> Self {
         self.transaction = self.transaction.check(path, version);
         self
     }
 
     /// See [`Transaction::create`].
-    pub fn create(mut self, path: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+    pub fn create(mut self, path: impl Into<Cow<'a, str>>, data: impl Into<Data<'a>>) -> Self {
         self.transaction = self.transaction.create(path, data);
         self
     }
 
     /// See [`Transaction::delete`].
-    pub fn delete(mut self, path: impl Into<String>, version: impl Into<Version>) -> Self {
+    pub fn delete(mut self, path: impl Into<Cow<'a, str>>, version: impl Into<Version>) -> Self {
         self.transaction = self.transaction.delete(path, version);
         self
     }
@@ -342,8 +345,8 @@ impl<'a> ClientTransaction<'a> {
     /// See [`Transaction::set_data`].
     pub fn set_data(
         mut self,
-        path: impl Into<String>,
-        data: impl Into<Vec<u8>>,
+        path: impl Into<Cow<'a, str>>,
+        data: impl Into<Data<'a>>,
         version: impl Into<Version>,
     ) -> Self {
         self.transaction = self.transaction.set_data(path, data, version);
@@ -351,7 +354,7 @@ impl<'a> ClientTransaction<'a> {
     }
 
     /// See [`Transaction::op`].
-    pub fn op(mut self, op: impl Into<TransactionOp>) -> Self {
+    pub fn op(mut self, op: impl Into<TransactionOp<'a>>) -> Self {
         self.transaction = self.transaction.op(op);
         self
     }

@@ -91,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`op::Create`] and [`ensure_path`](Self::ensure_path).
-    pub fn create_with_parents(&self, create: op::Create) -> Result<op::Created> {
+    pub fn create_with_parents(&self, create: op::Create<'_>) -> Result<op::Created> {
         let path = create.path_ref().to_owned();
         loop {
             match self.call(create.clone()) {

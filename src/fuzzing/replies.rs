@@ -43,7 +43,7 @@ impl Given<'_> {
             return;
         };
         let code = Code::from_raw(self.code);
-        let answer = Answer { code, zxid: 7, body: self.body.to_vec(), chroot: &chroot };
+        let answer = Answer { code, zxid: 7, body: self.body.to_vec().into(), chroot: &chroot };
         if let Err(unread) = O::decode(answer, memo) {
             let error = unread.into_error(At::new(name, path));
             assert!(!error.to_string().is_empty());

@@ -283,10 +283,11 @@ impl Drop for Completion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::buffer::Buffer;
     use crate::session::Reply;
 
     fn reply(code: i32) -> Outcome {
-        Outcome::Reply(Reply { code, zxid: 0, body: Vec::new() })
+        Outcome::Reply(Reply { code, zxid: 0, body: Buffer::default() })
     }
 
     fn code(outcome: Option<Outcome>) -> i32 {

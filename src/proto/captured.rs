@@ -202,8 +202,8 @@ fn exists_answers_with_the_stat() {
 fn get_data_tells_null_from_some() {
     let request = WatchedRead { path: "/a", watch: true };
     let body = GET_DATA.asked(11, OpCode::GetData, |w| request.encode(w)).body();
-    assert_eq!(reply::data(body.to_vec()).unwrap().0.as_deref(), Some(&b"hi"[..]));
-    assert_eq!(reply::data(GET_DATA_NULL.body().to_vec()).unwrap().0, None);
+    assert_eq!(reply::data(body.to_vec().into()).unwrap().0.as_deref(), Some(&b"hi"[..]));
+    assert_eq!(reply::data(GET_DATA_NULL.body().to_vec().into()).unwrap().0, None);
 }
 
 #[test]

@@ -30,6 +30,7 @@
 //! ZooKeeper 3.4 to 3.9.
 
 pub(crate) mod acl;
+pub(crate) mod buffer;
 #[cfg(test)]
 mod captured;
 pub(crate) mod code;

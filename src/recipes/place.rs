@@ -262,7 +262,7 @@ impl Place {
 /// closed, and the node goes with it.
 fn delete_behind(session: &Session, node: String) {
     let weak = session.downgrade_session();
-    let delete = op::Delete::new(node.as_str());
+    let delete = op::Delete::new(node.clone());
     let _ = session.submit_behind(delete, move |result| match result {
         Err(error) if error.is_connection() => {
             if let Some(session) = weak.upgrade() {
@@ -312,7 +312,7 @@ impl Drop for Cleanup {
 /// answered: from then on no server that is behind it takes us.
 fn find_behind(session: &Session, parent: String, unique: String) {
     let weak = session.downgrade_session();
-    let sync = op::Sync::new(parent.as_str());
+    let sync = op::Sync::new(parent.clone());
     let _ = session.submit_behind(sync, move |synced| {
         let Some(session) = weak.upgrade() else { return };
         match synced {
@@ -326,7 +326,7 @@ fn find_behind(session: &Session, parent: String, unique: String) {
 /// Deletes what is listed under our unique name.
 fn sweep_behind(session: &Session, parent: String, unique: String) {
     let weak = session.downgrade_session();
-    let list = op::GetChildren::new(parent.as_str());
+    let list = op::GetChildren::new(parent.clone());
     let _ = session.submit_behind(list, move |listed| {
         let Some(session) = weak.upgrade() else { return };
         match listed {

@@ -26,6 +26,7 @@ pub(crate) mod watches;
 
 use std::sync::Arc;
 
+use crate::proto::buffer::Buffer;
 use crate::proto::opcode::OpCode;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
@@ -37,7 +38,7 @@ pub(crate) use machine::{Machine, Options};
 #[derive(Debug)]
 pub(crate) struct Request<T, W> {
     /// Length, xid, opcode, body; the xid is filled in when the request is sent.
-    pub(crate) frame: Vec<u8>,
+    pub(crate) frame: Buffer,
     pub(crate) op: OpCode,
     pub(crate) change: Option<Box<Change<W>>>,
     pub(crate) token: T,
@@ -76,7 +77,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Reply {
     pub(crate) code: i32,
     pub(crate) zxid: i64,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Buffer,
 }
 
 /// Why there is no answer.

@@ -120,7 +120,7 @@ fn c8_failed_transaction_names_the_member_and_changes_nothing() {
     let zk = client(&fresh_chroot());
     zk.create("/a", "", CreateMode::Persistent).expect("a fresh chroot");
     // The member that fails, and how its message begins.
-    let culprits: [(Transaction, Code, &str); 4] = [
+    let culprits: [(Transaction<'_>, Code, &str); 4] = [
         (Transaction::new().check("/a", 7), Code::BadVersion, "check /a"),
         (Transaction::new().create("/a", ""), Code::NodeExists, "create /a"),
         (Transaction::new().delete("/no", 0), Code::NoNode, "delete /no"),

@@ -53,7 +53,7 @@ fn create_parents(client: &Client) {
 fn commit_all(
     client: &Client,
     numbers: impl Iterator<Item = usize>,
-    make: impl Fn(Transaction, String) -> Transaction,
+    make: impl Fn(Transaction<'static>, String) -> Transaction<'static>,
 ) {
     let numbers: Vec<usize> = numbers.collect();
     let pending: Vec<_> = numbers

@@ -112,7 +112,7 @@ fn answer_multi(header_err: i32, body: Vec<u8>) -> Scripted {
     })
 }
 
-fn three_ops() -> Transaction {
+fn three_ops() -> Transaction<'static> {
     Transaction::new().check("/a", 1).delete("/b", Version::Any).set_data("/c", "y", 2)
 }
 

@@ -1,5 +1,7 @@
 //! The ensemble, the session, and the rest.
 
+use std::borrow::Cow;
+
 use super::sealed::{Answer, Encode, Unread};
 use super::{Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
@@ -22,22 +24,22 @@ pub use crate::proto::reply::ClientInfo as AuthInfo;
 /// (ZOOKEEPER-1675, ZOOKEEPER-2136).
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct Sync {
-    path: String,
+pub struct Sync<'a> {
+    path: Cow<'a, str>,
 }
 
 /// Counts all nodes below a path. Since 3.6.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct GetAllChildrenNumber {
-    path: String,
+pub struct GetAllChildrenNumber<'a> {
+    path: Cow<'a, str>,
 }
 
 /// Lists the paths of this session's ephemeral nodes below a path. Since 3.6.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct GetEphemerals {
-    path: String,
+pub struct GetEphemerals<'a> {
+    path: Cow<'a, str>,
 }
 
 /// Lists the identities that the server knows this client by. Since 3.7.
@@ -49,14 +51,14 @@ pub struct WhoAmI;
 /// Writes the operations that are a path only.
 macro_rules! path_operation {
     ($name:ident, $op:ident, $method:literal, $about:literal, $reply:ty, |$answer:ident| $decode:expr) => {
-        impl $name {
+        impl<'a> $name<'a> {
             #[doc = $about]
-            pub fn new(path: impl Into<String>) -> Self {
+            pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
                 Self { path: path.into() }
             }
         }
 
-        impl Encode for $name {
+        impl Encode for $name<'_> {
             type Memo = ();
 
             fn name(&self) -> &'static str {
@@ -80,7 +82,7 @@ macro_rules! path_operation {
             }
         }
 
-        impl Operation for $name {
+        impl Operation for $name<'_> {
             type Reply = $reply;
 
             fn decode($answer: Answer<'_>, (): ()) -> Result<$reply, Unread> {

@@ -1,9 +1,10 @@
 //! Creating nodes.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::sealed::{Answer, Encode, Unread};
-use super::{Encoded, Operation};
+use super::{Data, Encoded, Operation};
 use crate::client::chroot::Chroot;
 use crate::error::{Error, Result};
 use crate::path;
@@ -36,9 +37,9 @@ pub enum CreateMode {
 /// Creates a node. Answers [`Created`].
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called, submitted or committed"]
-pub struct Create {
-    path: String,
-    data: Option<Vec<u8>>,
+pub struct Create<'a> {
+    path: Cow<'a, str>,
+    data: Option<Data<'a>>,
     acl: Vec<Acl>,
     mode: CreateMode,
     ttl: Option<Duration>,
@@ -65,12 +66,12 @@ pub enum CreateKind {
     PathAndStat,
 }
 
-impl Create {
+impl<'a> Create<'a> {
     /// A persistent node at `path` with empty data, open to everybody.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
         Self {
             path: path.into(),
-            data: Some(Vec::new()),
+            data: Some(Data::default()),
             acl: vec![Acl::open()],
             mode: CreateMode::Persistent,
             ttl: None,
@@ -79,7 +80,7 @@ impl Create {
     }
 
     /// The node's data. Defaults to empty.
-    pub fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+    pub fn data(mut self, data: impl Into<Data<'a>>) -> Self {
         self.data = Some(data.into());
         self
     }
@@ -182,7 +183,7 @@ impl CreateMode {
     }
 }
 
-impl Encode for Create {
+impl Encode for Create<'_> {
     type Memo = CreateKind;
 
     fn name(&self) -> &'static str {
@@ -196,13 +197,14 @@ impl Encode for Create {
     fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, CreateKind)> {
         let (op, kind) = self.check()?;
         let path = chroot.down(&self.path);
-        let len = path.len() + self.data.as_ref().map_or(0, Vec::len) + 64 * self.acl.len();
+        let len =
+            path.len() + self.data.as_ref().map_or(0, |data| data.len()) + 64 * self.acl.len();
         let encoded = Encoded::new(op, len, |out| self.write(&path, &mut Writer::new(out)));
         Ok((encoded, kind))
     }
 }
 
-impl Operation for Create {
+impl Operation for Create<'_> {
     type Reply = Created;
 
     fn decode(answer: Answer<'_>, kind: CreateKind) -> Result<Created, Unread> {

@@ -20,6 +20,7 @@
 
 mod admin;
 mod create;
+mod data;
 mod read;
 mod watching;
 mod write;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use admin::{AuthInfo, GetAllChildrenNumber, GetConfig, GetEphemerals, Reconfig, Sync, WhoAmI};
 pub use create::{Create, CreateMode, Created};
+pub use data::Data;
 pub use read::{
     Exists, GetAcl, GetChildren, GetChildrenWithStat, GetData, GetDataOrNull, MultiRead, ReadItem,
     ReadOutcome,
@@ -39,6 +41,7 @@ use crate::client::chroot::Chroot;
 use crate::client::watch::Watcher;
 use crate::error::{At, Error, Result};
 use crate::path;
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::jute::DecodeError;
 use crate::proto::opcode::OpCode;
@@ -59,7 +62,7 @@ pub trait Operation: sealed::Encode {
 }
 
 pub(crate) mod sealed {
-    use super::{Chroot, Code, DecodeError, Encoded, Error};
+    use super::{Buffer, Chroot, Code, DecodeError, Encoded, Error};
 
     /// The way down.
     pub trait Encode: Send {
@@ -82,7 +85,7 @@ pub(crate) mod sealed {
     pub struct Answer<'a> {
         pub(crate) code: Code,
         pub(crate) zxid: i64,
-        pub(crate) body: Vec<u8>,
+        pub(crate) body: Buffer,
         pub(crate) chroot: &'a Chroot,
     }
 
@@ -111,7 +114,7 @@ use sealed::{Answer, Unread};
 /// A request ready to be queued.
 #[derive(Debug)]
 pub struct Encoded {
-    pub(crate) frame: Vec<u8>,
+    pub(crate) frame: Buffer,
     pub(crate) op: OpCode,
     pub(crate) watch: Option<WatchSetup>,
     /// The watches that the request removes: path and `WatcherType`.
@@ -128,7 +131,7 @@ pub(crate) struct WatchSetup {
 
 impl Encoded {
     fn new(op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut frame = Vec::with_capacity(12 + body_len);
+        let mut frame = Buffer::with_room(12 + body_len);
         machine::build(&mut frame, op, body);
         Self { frame, op, watch: None, removes: None }
     }

@@ -1,5 +1,7 @@
 //! Reading nodes, with or without leaving a watch.
 
+use std::borrow::Cow;
+
 use super::sealed::{Answer, Encode, Unread};
 use super::{Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
@@ -25,14 +27,14 @@ macro_rules! watched_read {
         $(#[$doc])*
         #[derive(Debug)]
         #[must_use = "an operation does nothing until it is called or submitted"]
-        pub struct $name {
-            path: String,
+        pub struct $name<'a> {
+            path: Cow<'a, str>,
             watcher: Option<Watcher>,
         }
 
-        impl $name {
+        impl<'a> $name<'a> {
             /// Reads `path`.
-            pub fn new(path: impl Into<String>) -> Self {
+            pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
                 Self { path: path.into(), watcher: None }
             }
 
@@ -49,7 +51,7 @@ macro_rules! watched_read {
             }
         }
 
-        impl Encode for $name {
+        impl Encode for $name<'_> {
             type Memo = ();
 
             fn name(&self) -> &'static str {
@@ -75,7 +77,7 @@ macro_rules! watched_read {
             }
         }
 
-        impl Operation for $name {
+        impl Operation for $name<'_> {
             type Reply = $reply;
 
             fn decode($answer: Answer<'_>, (): ()) -> Result<$reply, Unread> {
@@ -128,18 +130,18 @@ watched_read! {
 /// Servers since 3.7.3 want READ or ADMIN for it, and hide the digests of others without ADMIN.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct GetAcl {
-    path: String,
+pub struct GetAcl<'a> {
+    path: Cow<'a, str>,
 }
 
-impl GetAcl {
+impl<'a> GetAcl<'a> {
     /// Reads the ACL of `path`.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
         Self { path: path.into() }
     }
 }
 
-impl Encode for GetAcl {
+impl Encode for GetAcl<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -163,7 +165,7 @@ impl Encode for GetAcl {
     }
 }
 
-impl Operation for GetAcl {
+impl Operation for GetAcl<'_> {
     type Reply = (Vec<Acl>, Stat);
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {

@@ -1,5 +1,7 @@
 //! Persistent watches, and taking watches back.
 
+use std::borrow::Cow;
+
 use super::sealed::{Answer, Encode, Unread};
 use super::{Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
@@ -32,31 +34,31 @@ pub enum WatchMode {
 /// watch hears [`EventKind::Resync`](crate::EventKind::Resync) instead.
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct AddWatch {
-    path: String,
+pub struct AddWatch<'a> {
+    path: Cow<'a, str>,
     mode: WatchMode,
     watcher: Option<Watcher>,
 }
 
-impl AddWatch {
+impl<'a> AddWatch<'a> {
     /// Watches `path`; `callback` runs on the event thread, once per event, and last with
     /// [`EventKind::Ended`](crate::EventKind::Ended). It stays until the session ends or
     /// [`RemoveWatches`] takes it back; for a handle whose drop takes it back, see
     /// [`Client::add_watch`](crate::Client::add_watch).
     pub fn new(
-        path: impl Into<String>,
+        path: impl Into<Cow<'a, str>>,
         mode: WatchMode,
         callback: impl FnMut(WatchedEvent) + Send + 'static,
     ) -> Self {
         Self::with(path, mode, Watcher::each(callback))
     }
 
-    pub(crate) fn with(path: impl Into<String>, mode: WatchMode, watcher: Watcher) -> Self {
+    pub(crate) fn with(path: impl Into<Cow<'a, str>>, mode: WatchMode, watcher: Watcher) -> Self {
         Self { path: path.into(), mode, watcher: Some(watcher) }
     }
 }
 
-impl Encode for AddWatch {
+impl Encode for AddWatch<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -80,7 +82,7 @@ impl Encode for AddWatch {
     }
 }
 
-impl Operation for AddWatch {
+impl Operation for AddWatch<'_> {
     type Reply = ();
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
@@ -125,19 +127,19 @@ impl WatcherType {
 /// One watch of many is taken back by dropping its handle.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct RemoveWatches {
-    path: String,
+pub struct RemoveWatches<'a> {
+    path: Cow<'a, str>,
     kind: WatcherType,
 }
 
-impl RemoveWatches {
+impl<'a> RemoveWatches<'a> {
     /// Takes the watches of type `kind` off `path`.
-    pub fn new(path: impl Into<String>, kind: WatcherType) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>, kind: WatcherType) -> Self {
         Self { path: path.into(), kind }
     }
 }
 
-impl Encode for RemoveWatches {
+impl Encode for RemoveWatches<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -159,7 +161,7 @@ impl Encode for RemoveWatches {
     }
 }
 
-impl Operation for RemoveWatches {
+impl Operation for RemoveWatches<'_> {
     type Reply = ();
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
@@ -170,19 +172,19 @@ impl Operation for RemoveWatches {
 /// Asks the server whether this session has a watch of a type on a path. Since 3.5.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called or submitted"]
-pub struct CheckWatches {
-    path: String,
+pub struct CheckWatches<'a> {
+    path: Cow<'a, str>,
     kind: WatcherType,
 }
 
-impl CheckWatches {
+impl<'a> CheckWatches<'a> {
     /// Asks for watches of type `kind` on `path`.
-    pub fn new(path: impl Into<String>, kind: WatcherType) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>, kind: WatcherType) -> Self {
         Self { path: path.into(), kind }
     }
 }
 
-impl Encode for CheckWatches {
+impl Encode for CheckWatches<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -207,7 +209,7 @@ impl Encode for CheckWatches {
     }
 }
 
-impl Operation for CheckWatches {
+impl Operation for CheckWatches<'_> {
     type Reply = bool;
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<bool, Unread> {

@@ -1,7 +1,9 @@
 //! Changing and deleting nodes.
 
+use std::borrow::Cow;
+
 use super::sealed::{Answer, Encode, Unread};
-use super::{Encoded, Operation, server_path};
+use super::{Data, Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
 use crate::error::{Error, Result};
 use crate::proto::acl::Acl;
@@ -49,20 +51,20 @@ impl Version {
 /// Sets a node's data. Answers its new [`Stat`].
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called, submitted or committed"]
-pub struct SetData {
-    path: String,
-    data: Option<Vec<u8>>,
+pub struct SetData<'a> {
+    path: Cow<'a, str>,
+    data: Option<Data<'a>>,
     version: Version,
 }
 
-impl SetData {
+impl<'a> SetData<'a> {
     /// Sets the data of `path` to `data`, whatever its version.
-    pub fn new(path: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>, data: impl Into<Data<'a>>) -> Self {
         Self { path: path.into(), data: Some(data.into()), version: Version::Any }
     }
 
     /// Sets null data, which the server tells apart from empty data.
-    pub fn null(path: impl Into<String>) -> Self {
+    pub fn null(path: impl Into<Cow<'a, str>>) -> Self {
         Self { path: path.into(), data: None, version: Version::Any }
     }
 
@@ -79,7 +81,7 @@ impl SetData {
     }
 }
 
-impl Encode for SetData {
+impl Encode for SetData<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -92,7 +94,7 @@ impl Encode for SetData {
 
     fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
         let path = server_path("set_data", &self.path, chroot)?;
-        let len = 12 + path.len() + self.data.as_ref().map_or(0, Vec::len);
+        let len = 12 + path.len() + self.data.as_ref().map_or(0, |data| data.len());
         let mut written = Ok(());
         let encoded = Encoded::new(OpCode::SetData, len, |out| {
             written = self.write(&path, &mut Writer::new(out));
@@ -101,7 +103,7 @@ impl Encode for SetData {
     }
 }
 
-impl Operation for SetData {
+impl Operation for SetData<'_> {
     type Reply = Stat;
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<Stat, Unread> {
@@ -112,14 +114,14 @@ impl Operation for SetData {
 /// Deletes a node.
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called, submitted or committed"]
-pub struct Delete {
-    path: String,
+pub struct Delete<'a> {
+    path: Cow<'a, str>,
     version: Version,
 }
 
-impl Delete {
+impl<'a> Delete<'a> {
     /// Deletes `path`, whatever its version.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
         Self { path: path.into(), version: Version::Any }
     }
 
@@ -139,7 +141,7 @@ impl Delete {
     }
 }
 
-impl Encode for Delete {
+impl Encode for Delete<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -160,7 +162,7 @@ impl Encode for Delete {
     }
 }
 
-impl Operation for Delete {
+impl Operation for Delete<'_> {
     type Reply = ();
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<(), Unread> {
@@ -171,15 +173,15 @@ impl Operation for Delete {
 /// Sets a node's ACL. Answers its new [`Stat`].
 #[derive(Clone, Debug)]
 #[must_use = "an operation does nothing until it is called, submitted or committed"]
-pub struct SetAcl {
-    path: String,
+pub struct SetAcl<'a> {
+    path: Cow<'a, str>,
     acl: Vec<Acl>,
     version: Version,
 }
 
-impl SetAcl {
+impl<'a> SetAcl<'a> {
     /// Sets the ACL of `path`, whatever its ACL version.
-    pub fn new(path: impl Into<String>, acl: impl IntoIterator<Item = Acl>) -> Self {
+    pub fn new(path: impl Into<Cow<'a, str>>, acl: impl IntoIterator<Item = Acl>) -> Self {
         Self { path: path.into(), acl: acl.into_iter().collect(), version: Version::Any }
     }
 
@@ -190,7 +192,7 @@ impl SetAcl {
     }
 }
 
-impl Encode for SetAcl {
+impl Encode for SetAcl<'_> {
     type Memo = ();
 
     fn name(&self) -> &'static str {
@@ -216,7 +218,7 @@ impl Encode for SetAcl {
     }
 }
 
-impl Operation for SetAcl {
+impl Operation for SetAcl<'_> {
     type Reply = Stat;
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<Stat, Unread> {

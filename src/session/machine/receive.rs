@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Effects, Machine, build, housekeeping, protocol, send_auth};
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::connect::ConnectResponse;
 use crate::proto::event::{EventKind, WatcherEvent};
@@ -152,7 +153,7 @@ impl<T, W: Clone> Machine<T, W> {
             return Err(Drop::AuthFailed);
         }
         if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
-            let reply = Reply { code: 0, zxid: header.zxid, body: Vec::new() };
+            let reply = Reply { code: 0, zxid: header.zxid, body: Buffer::default() };
             fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed: None });
         }
         if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
@@ -213,7 +214,7 @@ impl<T, W: Clone> Machine<T, W> {
                     }
                     None => None,
                 };
-                let reply = Reply { code, zxid: header.zxid, body: body.to_vec() };
+                let reply = Reply { code, zxid: header.zxid, body: Buffer::copy_of(body) };
                 fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed });
                 if uncovered {
                     // One-shot reads sent meanwhile counted on it, and were not armed. A new

@@ -144,7 +144,7 @@ impl Bench {
             Writer::new(out).string("/a");
             out.push(u8::from(change.is_some()));
         });
-        let request = Request { frame, op, change: change.map(Box::new), token };
+        let request = Request { frame: frame.into(), op, change: change.map(Box::new), token };
         self.machine.send(request, self.now);
     }
 
