@@ -246,6 +246,7 @@ impl ClientBuilder {
         let (shared, threads) =
             started.map_err(|source| Error::Start { source: Arc::new(source) })?;
         let scope = Scope {
+            shared: shared.clone(),
             chroot: Chroot::new(&parsed.chroot),
             timeout: self.call_timeout,
             wait_full: self.when_full == WhenFull::Wait,

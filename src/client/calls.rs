@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use crate::client::op::{Encoded, Operation, WatchSetup};
 use crate::client::pending::{Pending, Waited, finish, wait};
+use crate::client::short_path::ShortPath;
 use crate::client::watch::{Watch, Watcher};
 use crate::client::{Armed, Client};
 use crate::error::{At, Error, Result};
+use crate::io::completion::Completion;
 use crate::io::dispatch::{Event, WatchCallback};
 use crate::io::driver::{Command, Sink, Submit};
-use crate::io::slot::{Completion, Slot};
+use crate::io::slot::Slot;
 use crate::session::watches::WatchId;
 use crate::session::{Arming, Change, Outcome, Request};
 
@@ -36,11 +38,11 @@ impl Client {
             let (encoded, memo) = op.encode(&self.scope.chroot)?;
             let repeatable = encoded.watch.is_none();
             let slot = Slot::take();
-            let completion = Completion::slot(slot.clone());
+            let completion = Completion::slot(&slot);
             let limits = Limits { deadline, patient: false };
-            let queued = self.enqueue(encoded, completion, limits, op.name(), op.path());
+            let queued = self.enqueue(encoded, completion, limits, O::NAME, op.path());
             let result = queued.and_then(|armed| {
-                let reply = match wait(slot, deadline, self.shared()) {
+                let reply = match wait(&slot, deadline, self.shared()) {
                     Waited::Outcome(outcome) => {
                         finish::<O>(outcome, memo, &self.scope.chroot, || at(&op))?
                     }
@@ -106,18 +108,9 @@ impl Client {
         };
         let (encoded, memo) = op.encode(&self.scope.chroot)?;
         let slot = Slot::take();
-        let completion = Completion::slot(slot.clone());
-        let armed = self.enqueue(encoded, completion, limits, op.name(), op.path())?;
-        let (op, path, chroot) =
-            (op.name(), Box::<str>::from(op.path()), self.scope.chroot.clone());
-        let finish = Box::new(move |waited| {
-            let at = || Box::new(At { op, path });
-            match waited {
-                Waited::Outcome(outcome) => finish::<O>(outcome, memo, &chroot, at),
-                Waited::Forked => Err(Error::Forked { at: at() }),
-            }
-        });
-        let pending = Pending::new(slot, finish, deadline, self.handle.shared.clone());
+        let completion = Completion::slot(&slot);
+        let armed = self.enqueue(encoded, completion, limits, O::NAME, op.path())?;
+        let pending = Pending::new(&op, memo, slot, deadline, self.scope.clone());
         Ok((pending, armed))
     }
 
@@ -137,15 +130,14 @@ impl Client {
     ) -> Result<()> {
         let deadline = self.deadline(Instant::now());
         let (encoded, memo) = op.encode(&self.scope.chroot)?;
-        let (name, path) = (op.name(), Box::<str>::from(op.path()));
-        let chroot = self.scope.chroot.clone();
-        let run = Box::new(move |outcome: Outcome| {
-            let at = || Box::new(At { op: name, path });
-            done(finish::<O>(outcome, memo, &chroot, at));
-        });
+        let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
+        let run = move |outcome: Outcome| {
+            let at = || At::new(O::NAME, path);
+            done(finish::<O>(outcome, memo, &scope.chroot, at));
+        };
         let completion = Completion::callback(run, deadline, self.shared().events.clone());
         let limits = Limits { deadline, patient: false };
-        self.enqueue(encoded, completion, limits, name, op.path())?;
+        self.enqueue(encoded, completion, limits, O::NAME, op.path())?;
         Ok(())
     }
 
@@ -158,10 +150,9 @@ impl Client {
     ) -> Result<(Pending<O::Reply>, Watch)> {
         let (watcher, events) = Watcher::handle();
         let op = read(watcher);
-        let name = op.name();
         let (pending, armed) = self.submit_armed(op, Some(Limits { deadline, patient: true }))?;
         let Some((path, id)) = armed else {
-            return Err(Error::invalid(name, "", "no watch was set"));
+            return Err(Error::invalid(O::NAME, "", "no watch was set"));
         };
         let chroot = self.scope.chroot.clone();
         let watch = Watch::new(events, path, id, self.shared().clone(), chroot);
@@ -177,19 +168,18 @@ impl Client {
         done: impl FnOnce(Result<O::Reply>) + Send + 'static,
     ) -> Result<()> {
         let (encoded, memo) = op.encode(&self.scope.chroot)?;
-        let (name, path) = (op.name(), Box::<str>::from(op.path()));
-        let epoch = self.standing(name, &path)?;
-        let chroot = self.scope.chroot.clone();
-        let run = Box::new(move |outcome: Outcome| {
-            let at = || Box::new(At { op: name, path });
-            done(finish::<O>(outcome, memo, &chroot, at));
-        });
+        let epoch = self.standing(O::NAME, op.path())?;
+        let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
+        let run = move |outcome: Outcome| {
+            let at = || At::new(O::NAME, path);
+            done(finish::<O>(outcome, memo, &scope.chroot, at));
+        };
         let token = Completion::callback(run, None, self.shared().events.clone());
         let request = Request { frame: encoded.frame, op: encoded.op, change: None, token };
         self.shared().gate.force();
         self.shared()
             .command(Command::Submit(Submit { request, epoch, patient: true }))
-            .map_err(|_| self.ended(op.name(), op.path()))
+            .map_err(|_| self.ended(O::NAME, op.path()))
     }
 
     /// Queues a request; everything that can be refused here is.
@@ -309,5 +299,5 @@ pub(crate) struct Limits {
 }
 
 fn at<O: Operation>(op: &O) -> Box<At> {
-    At::new(op.name(), op.path())
+    At::new(O::NAME, op.path())
 }

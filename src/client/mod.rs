@@ -10,6 +10,7 @@ pub(crate) mod plain;
 pub(crate) mod retry;
 pub(crate) mod server;
 pub(crate) mod session;
+mod short_path;
 pub(crate) mod states;
 pub(crate) mod transaction;
 pub(crate) mod tree;
@@ -29,9 +30,10 @@ use crate::client::pending::{Waited, wait};
 use crate::client::retry::RetryPolicy;
 use crate::client::session::{Session, SessionCredentials};
 use crate::error::{At, Error, Result};
+use crate::io::completion::Completion;
 use crate::io::driver::Command;
 use crate::io::shared::Shared;
-use crate::io::slot::{Completion, Slot};
+use crate::io::slot::Slot;
 use crate::path;
 use crate::session::Outcome;
 use crate::session::hosts::ConnectString;
@@ -57,12 +59,13 @@ pub use pending::Pending;
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
-    scope: Scope,
+    scope: Arc<Scope>,
 }
 
-/// What may differ between handles to one client.
+/// What may differ between handles to one client, and what they share.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) chroot: Chroot,
     pub(crate) timeout: Option<Duration>,
     pub(crate) wait_full: bool,
@@ -76,7 +79,7 @@ pub(crate) struct Scope {
 #[derive(Clone, Debug)]
 pub struct WeakClient {
     handle: Weak<Handle>,
-    scope: Scope,
+    scope: Arc<Scope>,
 }
 
 impl WeakClient {
@@ -92,7 +95,7 @@ pub(crate) type Armed = Option<(Arc<str>, WatchId)>;
 
 impl Client {
     pub(crate) fn new(handle: Arc<Handle>, scope: Scope) -> Self {
-        Self { handle, scope }
+        Self { handle, scope: Arc::new(scope) }
     }
 
     /// Connects to `connect_string` with default options: `host:port,host:port/chroot`.
@@ -142,26 +145,29 @@ impl Client {
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.handle.shared
+        &self.scope.shared
     }
 
-    pub(crate) fn scope(&self) -> &Scope {
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// Another handle, which `change` makes differ from this one.
+    fn scoped(&self, change: impl FnOnce(&mut Scope)) -> Self {
+        let mut other = self.clone();
+        change(Arc::make_mut(&mut other.scope));
+        other
     }
 
     /// A handle whose calls have another deadline; `None` waits for ever.
     pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
-        let mut other = self.clone();
-        other.scope.timeout = timeout.into();
-        other
+        self.scoped(|scope| scope.timeout = timeout.into())
     }
 
     /// A handle whose failed calls are repeated by `policy`; see
     /// [`ClientBuilder::retry`](crate::ClientBuilder::retry).
     pub fn with_retry(&self, policy: RetryPolicy) -> Self {
-        let mut other = self.clone();
-        other.scope.retry = policy;
-        other
+        self.scoped(|scope| scope.retry = policy)
     }
 
     /// A handle that sees `path`, below its present chroot, as its root. The node is not made.
@@ -170,9 +176,7 @@ impl Client {
     /// [`Error::Invalid`] if `path` is not a legal path.
     pub fn with_chroot(&self, path: &str) -> Result<Self> {
         path::validate(path).map_err(|why| Error::invalid("with_chroot", path, why))?;
-        let mut other = self.clone();
-        other.scope.chroot = self.scope.chroot.below(path);
-        Ok(other)
+        Ok(self.scoped(|scope| scope.chroot = scope.chroot.below(path)))
     }
 
     /// The path on the servers of what this handle calls "/"; "/" if it has no chroot.
@@ -201,8 +205,7 @@ impl Client {
         if matches!(state, SessionState::Connecting | SessionState::Expired) {
             return Err(Error::SessionExpired { sent: false, at: At::new("session", "") });
         }
-        let mut pinned = self.clone();
-        pinned.scope.pin = Some(epoch);
+        let pinned = self.scoped(|scope| scope.pin = Some(epoch));
         // The id and the epoch are two words: if the epoch moved, the id may be another's.
         let life = self.shared().life();
         pinned.standing("session", "")?;
@@ -271,11 +274,11 @@ impl Client {
         self.enter(Limits { deadline, patient: false }, "add_auth", "")?;
         let at = || At::new("add_auth", "");
         let slot = Slot::take();
-        let token = Completion::slot(slot.clone());
+        let token = Completion::slot(&slot);
         let command =
             Command::AddAuth { scheme: scheme.into(), credential: credential.into(), token };
         self.shared().command(command).map_err(|_| self.ended("add_auth", ""))?;
-        match wait(slot, deadline, self.shared()) {
+        match wait(&slot, deadline, self.shared()) {
             Waited::Outcome(Outcome::Reply(_)) => Ok(()),
             Waited::Outcome(Outcome::Failed(failure)) => Err(pending::failed(failure, at())),
             Waited::Forked => Err(Error::Forked { at: at() }),

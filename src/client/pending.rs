@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::client::Scope;
 use crate::client::chroot::Chroot;
 use crate::client::op::Operation;
 use crate::client::op::sealed::Answer;
+use crate::client::short_path::ShortPath;
 use crate::error::{At, Error, Result};
-use crate::io::shared::Shared;
+use crate::io::shared::{Packed, Shared};
 use crate::io::slot::Slot;
 use crate::proto::code::Code;
 use crate::session::{Failure, Outcome, Reply};
@@ -21,8 +23,8 @@ pub(crate) fn finish<O: Operation>(
     at: impl FnOnce() -> Box<At>,
 ) -> Result<O::Reply> {
     match outcome {
-        Outcome::Reply(Reply { code, zxid, body }) => {
-            let answer = Answer { code: Code::from_raw(code), zxid, body, chroot };
+        Outcome::Reply(Reply { op, code, zxid, body }) => {
+            let answer = Answer { op, code: Code::from_raw(code), zxid, body, chroot };
             O::decode(answer, memo).map_err(|unread| unread.into_error(at()))
         }
         Outcome::Failed(failure) => Err(failed(failure, at())),
@@ -42,17 +44,14 @@ pub(crate) fn failed(failure: Failure, at: Box<At>) -> Error {
 }
 
 /// Waits for the outcome on `slot` until `deadline`; gives the call up if it does not come.
-pub(crate) fn wait(slot: Arc<Slot>, deadline: Option<Instant>, shared: &Shared) -> Waited {
+pub(crate) fn wait(slot: &Slot, deadline: Option<Instant>, shared: &Shared) -> Waited {
     let mut forked = false;
-    let outcome = slot.wait_until(deadline, || {
+    let outcome = slot.wait_until(deadline, &shared.crowd, || {
         forked = shared.is_forked();
         !forked
     });
     match outcome {
-        Some(outcome) => {
-            Slot::give_back(slot);
-            Waited::Outcome(outcome)
-        }
+        Some(outcome) => Waited::Outcome(outcome),
         None if forked => Waited::Forked,
         None => match slot.abandon() {
             Ok(sent) => Waited::Outcome(Outcome::Failed(Failure::Timeout { sent })),
@@ -67,7 +66,9 @@ pub(crate) enum Waited {
     Forked,
 }
 
-type Finish<T> = Box<dyn FnOnce(Waited) -> Result<T> + Send>;
+/// Reads the answer. It captures what the operation keeps for that, which mostly is nothing: then
+/// its box allocates nothing.
+type Finish<T> = Box<dyn FnOnce(Waited, &Chroot, ShortPath) -> Result<T> + Send>;
 
 /// The answer to a request that was [submitted](crate::Client::submit) and is still to come.
 ///
@@ -76,20 +77,47 @@ type Finish<T> = Box<dyn FnOnce(Waited) -> Result<T> + Send>;
 /// yet is not sent any more.
 #[must_use = "dropping it drops the answer, not the request"]
 pub struct Pending<T> {
-    slot: Option<Arc<Slot>>,
-    finish: Option<Finish<T>>,
-    deadline: Option<Instant>,
-    shared: Arc<Shared>,
+    /// Gone when the answer was taken.
+    rest: Option<Rest<T>>,
+}
+
+/// All of a [`Pending`]. A hundred thousand of them may be in flight: it is small.
+struct Rest<T> {
+    slot: Slot,
+    scope: Arc<Scope>,
+    deadline: Packed,
+    path: ShortPath,
+    finish: Finish<T>,
+}
+
+impl<T> Rest<T> {
+    fn deadline(&self) -> Option<Instant> {
+        self.scope.shared.unpack(self.deadline)
+    }
+
+    fn finish(self, waited: Waited) -> Result<T> {
+        (self.finish)(waited, &self.scope.chroot, self.path)
+    }
 }
 
 impl<T> Pending<T> {
-    pub(crate) fn new(
-        slot: Arc<Slot>,
-        finish: Finish<T>,
+    pub(crate) fn new<O: Operation<Reply = T>>(
+        op: &O,
+        memo: O::Memo,
+        slot: Slot,
         deadline: Option<Instant>,
-        shared: Arc<Shared>,
+        scope: Arc<Scope>,
     ) -> Self {
-        Self { slot: Some(slot), finish: Some(finish), deadline, shared }
+        let finish = move |waited, chroot: &Chroot, path: ShortPath| {
+            let at = || At::new(O::NAME, path);
+            match waited {
+                Waited::Outcome(outcome) => finish::<O>(outcome, memo, chroot, at),
+                Waited::Forked => Err(Error::Forked { at: at() }),
+            }
+        };
+        let deadline = scope.shared.pack(deadline);
+        let path = ShortPath::from(op.path());
+        Self { rest: Some(Rest { slot, scope, deadline, path, finish: Box::new(finish) }) }
     }
 
     /// Waits for the answer, until the deadline that the call was submitted with.
@@ -97,20 +125,15 @@ impl<T> Pending<T> {
     /// # Errors
     /// Those of the operation, and [`Error::Timeout`] at the deadline.
     pub fn wait(mut self) -> Result<T> {
-        let (Some(slot), Some(finish)) = (self.slot.take(), self.finish.take()) else {
-            return Err(taken());
-        };
-        finish(wait(slot, self.deadline, &self.shared))
+        let Some(rest) = self.rest.take() else { return Err(taken()) };
+        let waited = wait(&rest.slot, rest.deadline(), &rest.scope.shared);
+        rest.finish(waited)
     }
 
     /// The answer if it is there; else the `Pending` back.
     pub fn try_wait(mut self) -> Result<Result<T>, Self> {
-        match self.slot.as_ref().and_then(|slot| slot.try_take()) {
-            Some(outcome) => {
-                let finish = self.finish.take();
-                self.slot = None;
-                Ok(finish.map_or_else(|| Err(taken()), |finish| finish(Waited::Outcome(outcome))))
-            }
+        match self.rest.as_ref().and_then(|rest| rest.slot.try_take()) {
+            Some(outcome) => Ok(self.take(outcome)),
             None => Err(self),
         }
     }
@@ -127,39 +150,44 @@ impl<T> Pending<T> {
     /// Waits until `deadline` at most; if the answer did not come, gives the `Pending` back and
     /// the request goes on. The call's own deadline ends it all the same.
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<Result<T>, Self> {
-        if self.deadline.is_some_and(|own| own <= deadline) {
+        let own = self.rest.as_ref().and_then(Rest::deadline);
+        if own.is_some_and(|own| own <= deadline) {
             return Ok(self.wait());
         }
-        let outcome = self
-            .slot
-            .as_ref()
-            .and_then(|slot| slot.wait_until(Some(deadline), || !self.shared.is_forked()));
+        let outcome = self.rest.as_ref().and_then(|rest| {
+            let shared = &rest.scope.shared;
+            rest.slot.wait_until(Some(deadline), &shared.crowd, || !shared.is_forked())
+        });
         match outcome {
-            Some(outcome) => {
-                let finish = self.finish.take();
-                self.slot = None;
-                Ok(finish.map_or_else(|| Err(taken()), |finish| finish(Waited::Outcome(outcome))))
-            }
+            Some(outcome) => Ok(self.take(outcome)),
             None => Err(self),
+        }
+    }
+
+    fn take(&mut self, outcome: Outcome) -> Result<T> {
+        match self.rest.take() {
+            Some(rest) => rest.finish(Waited::Outcome(outcome)),
+            None => Err(taken()),
         }
     }
 }
 
-/// Cannot happen: every method that takes the slot also takes `self`.
+/// Cannot happen: every method that takes the answer also takes `self`.
 fn taken() -> Error {
     Error::invalid("wait", "", "the answer was taken already")
 }
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            let _ = slot.abandon();
+        if let Some(rest) = self.rest.take() {
+            let _ = rest.slot.abandon();
         }
     }
 }
 
 impl<T> fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("deadline", &self.deadline).finish_non_exhaustive()
+        let deadline = self.rest.as_ref().and_then(Rest::deadline);
+        f.debug_struct("Pending").field("deadline", &deadline).finish_non_exhaustive()
     }
 }

@@ -180,7 +180,7 @@ impl Member<'_> {
                 Ok(Wanted::Check)
             }
             Self::Create(op) => {
-                let (opcode, _) = op.check()?;
+                let opcode = op.check()?;
                 op.write(&server_path, &mut writer.op(opcode));
                 Ok(Wanted::Create)
             }
@@ -218,9 +218,7 @@ pub struct MemberMemo {
 impl Encode for Transaction<'_> {
     type Memo = Vec<MemberMemo>;
 
-    fn name(&self) -> &'static str {
-        "commit"
-    }
+    const NAME: &'static str = "commit";
 
     fn path(&self) -> &str {
         ""

@@ -248,9 +248,7 @@ impl Client {
 
     /// A handle that sees the whole tree.
     pub(crate) fn unrooted(&self) -> Self {
-        let mut other = self.clone();
-        other.scope.chroot = crate::client::chroot::Chroot::new("");
-        other
+        self.scoped(|scope| scope.chroot = crate::client::chroot::Chroot::new(""))
     }
 }
 

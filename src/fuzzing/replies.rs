@@ -38,12 +38,18 @@ impl Given<'_> {
     /// Reads the body as the answer to `op`, and prints the refusal.
     fn answers<O: Operation>(self, mut op: O) {
         let chroot = Chroot::new("/app");
-        let (name, path) = (op.name(), op.path().to_owned());
-        let Ok((_request, memo)) = op.encode(&chroot) else {
+        let (name, path) = (O::NAME, op.path().to_owned());
+        let Ok((request, memo)) = op.encode(&chroot) else {
             return;
         };
         let code = Code::from_raw(self.code);
-        let answer = Answer { code, zxid: 7, body: self.body.to_vec().into(), chroot: &chroot };
+        let answer = Answer {
+            op: request.op,
+            code,
+            zxid: 7,
+            body: self.body.to_vec().into(),
+            chroot: &chroot,
+        };
         if let Err(unread) = O::decode(answer, memo) {
             let error = unread.into_error(At::new(name, path));
             assert!(!error.to_string().is_empty());

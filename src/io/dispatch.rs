@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::Receiver;
 
-use crate::io::slot::Callback;
+use crate::io::completion::Owed;
 use crate::session::Outcome;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
@@ -37,7 +37,7 @@ pub(crate) enum Event {
     },
     Forget(WatchId),
     Complete {
-        run: Callback,
+        run: Box<dyn Owed>,
         outcome: Outcome,
     },
     Listen(ListenerId, StateCallback),
@@ -90,7 +90,7 @@ pub(crate) fn run(events: &Receiver<Event>) {
                 let callback = watches.remove(&id);
                 guarded("drop of a watch callback", move || drop(callback));
             }
-            Event::Complete { run, outcome } => guarded("completion", move || run(outcome)),
+            Event::Complete { run, outcome } => guarded("completion", move || run.run(outcome)),
             Event::Listen(id, callback) => listeners.push((id, callback)),
             Event::Unlisten(id) => {
                 if let Some(at) = listeners.iter().position(|(known, _)| *known == id) {

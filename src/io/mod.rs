@@ -15,6 +15,8 @@
 //! [`dispatch::Event::Last`] and ends; the event thread drains up to that and ends. Nobody joins
 //! himself: whoever closes from the event thread does not wait for it.
 
+pub(crate) mod completion;
+pub(crate) mod crowd;
 pub(crate) mod dial;
 pub(crate) mod dispatch;
 pub(crate) mod driver;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
+use crate::io::crowd::Crowd;
 use crate::io::dispatch::Event;
 use crate::io::driver::{Command, Submit};
 use crate::io::life::{Life, Loss};
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     watches: AtomicUsize,
     origin: Instant,
     pub(crate) gate: Gate,
+    pub(crate) crowd: Crowd,
     next_id: AtomicU64,
     pid: u32,
     /// Whether a server acknowledged the end of the session, or there was none to end.
@@ -44,6 +46,10 @@ pub(crate) struct Shared {
     io_done: Receiver<()>,
     event_done: Receiver<()>,
 }
+
+/// A point in time as nanoseconds since the client was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packed(u64);
 
 /// The request could not be queued: the IO thread has ended.
 #[derive(Debug)]
@@ -71,6 +77,7 @@ impl Shared {
             watches: AtomicUsize::new(0),
             origin: Instant::now(),
             gate: Gate::new(limit),
+            crowd: Crowd::default(),
             next_id: AtomicU64::new(1),
             pid: std::process::id(),
             session_ended: AtomicBool::new(false),
@@ -202,6 +209,18 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A point in time in eight bytes; `None` for never.
+    pub(crate) fn pack(&self, at: Option<Instant>) -> Packed {
+        Packed(at.map_or(u64::MAX, |at| {
+            let since = at.saturating_duration_since(self.origin);
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        }))
+    }
+
+    pub(crate) fn unpack(&self, at: Packed) -> Option<Instant> {
+        (at.0 != u64::MAX).then(|| self.origin + Duration::from_nanos(at.0))
+    }
+
     /// Whether this process was forked off the one that made the client: then nobody serves it.
     pub(crate) fn is_forked(&self) -> bool {
         std::process::id() != self.pid
@@ -240,6 +259,11 @@ impl Gate {
 
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// How many are inside now.
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
     }
 
     pub(crate) fn try_enter(&self) -> bool {

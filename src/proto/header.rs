@@ -27,6 +27,15 @@ impl ReplyHeader {
     pub(crate) const LEN: usize = 16;
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.fixed::<{ Self::LEN }>() {
+            Some(bytes) => Self::fields(&mut Reader::new(bytes)),
+            // Says where the bytes end.
+            None => Self::fields(r),
+        }
+    }
+
+    #[inline(always)]
+    fn fields(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { xid: r.i32()?, zxid: r.i64()?, err: r.i32()? })
     }
 

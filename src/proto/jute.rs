@@ -143,6 +143,15 @@ impl<'a> Reader<'a> {
         Ok(elements)
     }
 
+    /// The next `N` bytes, for a record of nothing but integers: read from them, no integer needs
+    /// a check of its own. `None`, and nothing taken, if there are fewer.
+    pub(crate) fn fixed<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        self.at += N;
+        Some(taken)
+    }
+
     /// How many bytes have not been read.
     pub(crate) fn remaining(&self) -> usize {
         self.rest.len()

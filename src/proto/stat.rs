@@ -91,6 +91,15 @@ impl Stat {
     }
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match r.fixed::<LEN>() {
+            Some(bytes) => Self::fields(&mut Reader::new(bytes)),
+            // Says where the bytes end.
+            None => Self::fields(r),
+        }
+    }
+
+    #[inline(always)]
+    fn fields(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             czxid: r.i64()?,
             mzxid: r.i64()?,
@@ -121,6 +130,9 @@ impl Stat {
         w.i64(self.pzxid);
     }
 }
+
+/// The size of a `Stat` in bytes.
+const LEN: usize = 68;
 
 /// A point in time from milliseconds since the epoch; the epoch itself for what the system cannot
 /// express.

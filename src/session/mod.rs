@@ -75,6 +75,8 @@ pub(crate) enum Outcome {
 /// An answer of the server, not decoded yet.
 #[derive(Debug)]
 pub(crate) struct Reply {
+    /// What was asked for.
+    pub(crate) op: OpCode,
     pub(crate) code: i32,
     pub(crate) zxid: i64,
     pub(crate) body: Buffer,

@@ -61,9 +61,7 @@ macro_rules! path_operation {
         impl Encode for $name<'_> {
             type Memo = ();
 
-            fn name(&self) -> &'static str {
-                $method
-            }
+            const NAME: &'static str = $method;
 
             fn path(&self) -> &str {
                 &self.path
@@ -132,9 +130,7 @@ impl WhoAmI {
 impl Encode for WhoAmI {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "who_am_i"
-    }
+    const NAME: &'static str = "who_am_i";
 
     fn path(&self) -> &str {
         ""
@@ -187,9 +183,7 @@ impl GetConfig {
 impl Encode for GetConfig {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "get_config"
-    }
+    const NAME: &'static str = "get_config";
 
     fn path(&self) -> &str {
         CONFIG_PATH
@@ -264,9 +258,7 @@ impl Reconfig {
 impl Encode for Reconfig {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "reconfig"
-    }
+    const NAME: &'static str = "reconfig";
 
     fn path(&self) -> &str {
         ""

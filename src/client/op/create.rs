@@ -59,13 +59,6 @@ pub struct Created {
     pub zxid: i64,
 }
 
-/// Which reply a create gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreateKind {
-    Path,
-    PathAndStat,
-}
-
 impl<'a> Create<'a> {
     /// A persistent node at `path` with empty data, open to everybody.
     pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
@@ -126,7 +119,7 @@ impl<'a> Create<'a> {
     }
 
     /// Checks everything that can be checked here and gives the opcode.
-    pub(crate) fn check(&self) -> Result<(OpCode, CreateKind)> {
+    pub(crate) fn check(&self) -> Result<OpCode> {
         let invalid = |why: &str| Err(Error::invalid("create", &self.path, why));
         let legal = match self.mode {
             CreateMode::PersistentSequential | CreateMode::EphemeralSequential => {
@@ -141,12 +134,12 @@ impl<'a> Create<'a> {
             return invalid("the ACL is empty: nobody could do anything with the node");
         }
         match (self.ttl, self.mode) {
-            (None, CreateMode::Container) => Ok((OpCode::CreateContainer, CreateKind::PathAndStat)),
-            (None, _) if self.with_stat => Ok((OpCode::Create2, CreateKind::PathAndStat)),
-            (None, _) => Ok((OpCode::Create, CreateKind::Path)),
+            (None, CreateMode::Container) => Ok(OpCode::CreateContainer),
+            (None, _) if self.with_stat => Ok(OpCode::Create2),
+            (None, _) => Ok(OpCode::Create),
             (Some(ttl), CreateMode::Persistent | CreateMode::PersistentSequential) => {
                 match ttl_ms(ttl) {
-                    Some(_) => Ok((OpCode::CreateTtl, CreateKind::PathAndStat)),
+                    Some(_) => Ok(OpCode::CreateTtl),
                     None => invalid("a time to live is 1 ms to 2^40 - 1 ms"),
                 }
             }
@@ -184,34 +177,32 @@ impl CreateMode {
 }
 
 impl Encode for Create<'_> {
-    type Memo = CreateKind;
+    type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "create"
-    }
+    const NAME: &'static str = "create";
 
     fn path(&self) -> &str {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, CreateKind)> {
-        let (op, kind) = self.check()?;
+    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+        let op = self.check()?;
         let path = chroot.down(&self.path);
         let len =
             path.len() + self.data.as_ref().map_or(0, |data| data.len()) + 64 * self.acl.len();
         let encoded = Encoded::new(op, len, |out| self.write(&path, &mut Writer::new(out)));
-        Ok((encoded, kind))
+        Ok((encoded, ()))
     }
 }
 
 impl Operation for Create<'_> {
     type Reply = Created;
 
-    fn decode(answer: Answer<'_>, kind: CreateKind) -> Result<Created, Unread> {
-        let Answer { body, chroot, zxid, .. } = answer.ok()?;
-        let (path, stat) = match kind {
-            CreateKind::Path => (reply::path(&body)?, None),
-            CreateKind::PathAndStat => {
+    fn decode(answer: Answer<'_>, (): ()) -> Result<Created, Unread> {
+        let Answer { op, body, chroot, zxid, .. } = answer.ok()?;
+        let (path, stat) = match op {
+            OpCode::Create => (reply::path(&body)?, None),
+            _ => {
                 let (path, stat) = reply::path_and_stat(&body)?;
                 (path, Some(stat))
             }

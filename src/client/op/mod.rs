@@ -62,14 +62,15 @@ pub trait Operation: sealed::Encode {
 }
 
 pub(crate) mod sealed {
-    use super::{Buffer, Chroot, Code, DecodeError, Encoded, Error};
+    use super::{Buffer, Chroot, Code, DecodeError, Encoded, Error, OpCode};
 
     /// The way down.
     pub trait Encode: Send {
         /// What has to be kept until the answer comes.
         type Memo: Send + 'static;
 
-        fn name(&self) -> &'static str;
+        const NAME: &'static str;
+
         fn path(&self) -> &str;
 
         /// Whether asking twice is the same as asking once.
@@ -83,6 +84,8 @@ pub(crate) mod sealed {
     /// The way up: the answer as it came.
     #[derive(Debug)]
     pub struct Answer<'a> {
+        /// What was asked for.
+        pub(crate) op: OpCode,
         pub(crate) code: Code,
         pub(crate) zxid: i64,
         pub(crate) body: Buffer,

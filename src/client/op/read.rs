@@ -54,9 +54,7 @@ macro_rules! watched_read {
         impl Encode for $name<'_> {
             type Memo = ();
 
-            fn name(&self) -> &'static str {
-                $method
-            }
+            const NAME: &'static str = $method;
 
             fn path(&self) -> &str {
                 &self.path
@@ -144,9 +142,7 @@ impl<'a> GetAcl<'a> {
 impl Encode for GetAcl<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "get_acl"
-    }
+    const NAME: &'static str = "get_acl";
 
     fn path(&self) -> &str {
         &self.path
@@ -232,9 +228,7 @@ impl Extend<ReadItem> for MultiRead {
 impl Encode for MultiRead {
     type Memo = usize;
 
-    fn name(&self) -> &'static str {
-        "multi_read"
-    }
+    const NAME: &'static str = "multi_read";
 
     fn path(&self) -> &str {
         ""

@@ -61,9 +61,7 @@ impl<'a> AddWatch<'a> {
 impl Encode for AddWatch<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "add_watch"
-    }
+    const NAME: &'static str = "add_watch";
 
     fn path(&self) -> &str {
         &self.path
@@ -142,9 +140,7 @@ impl<'a> RemoveWatches<'a> {
 impl Encode for RemoveWatches<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "remove_watches"
-    }
+    const NAME: &'static str = "remove_watches";
 
     fn path(&self) -> &str {
         &self.path
@@ -187,9 +183,7 @@ impl<'a> CheckWatches<'a> {
 impl Encode for CheckWatches<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "check_watches"
-    }
+    const NAME: &'static str = "check_watches";
 
     fn path(&self) -> &str {
         &self.path

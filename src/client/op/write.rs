@@ -84,9 +84,7 @@ impl<'a> SetData<'a> {
 impl Encode for SetData<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "set_data"
-    }
+    const NAME: &'static str = "set_data";
 
     fn path(&self) -> &str {
         &self.path
@@ -144,9 +142,7 @@ impl<'a> Delete<'a> {
 impl Encode for Delete<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "delete"
-    }
+    const NAME: &'static str = "delete";
 
     fn path(&self) -> &str {
         &self.path
@@ -195,9 +191,7 @@ impl<'a> SetAcl<'a> {
 impl Encode for SetAcl<'_> {
     type Memo = ();
 
-    fn name(&self) -> &'static str {
-        "set_acl"
-    }
+    const NAME: &'static str = "set_acl";
 
     fn path(&self) -> &str {
         &self.path

@@ -8,8 +8,8 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::{Closing, Driver, MAX_COMMANDS, MAX_OUT, SWEEP_EVERY, Sink};
+use crate::io::completion::Completion;
 use crate::io::probe::Verdict;
-use crate::io::slot::Completion;
 use crate::session::hosts::Host;
 use crate::session::state::SessionState;
 use crate::session::watches::WatchId;
@@ -105,7 +105,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_submit(&mut self, mut submit: Submit, now: Instant) {
+    pub(super) fn on_submit(&mut self, submit: Submit, now: Instant) {
         log::trace!("{:?}, {} bytes", submit.request.op, submit.request.frame.len());
         if let Some(at) = submit.request.token.watched_deadline() {
             let soon = at.min(now + SWEEP_EVERY);
@@ -137,7 +137,7 @@ impl Driver {
 
     pub(super) fn send_backlog(&mut self, now: Instant) {
         while !self.backlog.is_empty() && self.can_send() {
-            let Some(mut submit) = self.backlog.pop_front() else {
+            let Some(submit) = self.backlog.pop_front() else {
                 break;
             };
             if submit.request.token.claim() {

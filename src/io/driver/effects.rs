@@ -3,15 +3,22 @@
 use std::time::Instant;
 
 use super::{Driver, FirstFailure, PROBE_FIRST, Sink};
+use crate::io::completion::Completion;
 use crate::io::dispatch::Event;
 use crate::io::life::Loss;
-use crate::io::slot::{Abandoned, Completion};
+use crate::io::slot::{Abandoned, Wake};
 use crate::session::state::SessionState;
 use crate::session::{Effect, Failure};
 
 impl Driver {
-    /// Carries out what the machine said, in its order, then wakes those who got an answer.
-    pub(super) fn carry_out(&mut self, now: Instant) {
+    /// Puts the answers so far in their places.
+    pub(super) fn give(&mut self, now: Instant) {
+        // Before the answers are given: what they grant rests on the life of now.
+        self.look_at_life(now);
+        self.carry_out_effects(now);
+    }
+
+    fn carry_out_effects(&mut self, now: Instant) {
         while !self.effects.is_empty() {
             // Two lists that take turns, so that neither is allocated anew for each read.
             let mut now_due = std::mem::replace(&mut self.effects, std::mem::take(&mut self.spare));
@@ -21,11 +28,23 @@ impl Driver {
             now_due.shrink_to(KEEP_EFFECTS);
             self.spare = now_due;
         }
+    }
+
+    /// Carries out what the machine said, in its order, then wakes those who got an answer.
+    pub(super) fn carry_out(&mut self, now: Instant) {
+        self.carry_out_effects(now);
+        let answered = std::mem::take(&mut self.answered);
+        if answered > 0 {
+            self.shared.crowd.answered(answered, self.shared.gate.inside());
+        }
         self.shared.gate.leave(std::mem::take(&mut self.finished));
         if std::mem::take(&mut self.progressed) {
             self.publish_progress();
         }
-        self.woke |= !self.to_wake.is_empty();
+        self.woke |= answered > 0;
+        if std::mem::take(&mut self.call_crowd) {
+            self.shared.crowd.call();
+        }
         for waiter in self.to_wake.drain(..) {
             waiter.unpark();
         }
@@ -36,7 +55,7 @@ impl Driver {
             Effect::Done { token, outcome, armed } => {
                 self.finished += 1;
                 match (token.finish(outcome), armed) {
-                    (Ok(waiter), _) => self.to_wake.extend(waiter),
+                    (Ok(wake), _) => self.to_wake(wake),
                     // The caller timed out before its watch was set: take the watch back.
                     (Err(Abandoned), Some((path, id))) => {
                         self.machine.unwatch(&path, id, now, &mut self.effects);
@@ -60,6 +79,15 @@ impl Driver {
             Effect::Publish(state) => self.on_publish(state),
             Effect::Announce(state) => self.on_announce(state, now),
         }
+    }
+
+    fn to_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Nobody | Wake::Callback(..) => return,
+            Wake::Thread(thread) => self.to_wake.push(thread),
+            Wake::Crowd => self.call_crowd = true,
+        }
+        self.answered += 1;
     }
 
     pub(super) fn on_publish(&mut self, state: SessionState) {

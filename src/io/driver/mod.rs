@@ -17,11 +17,11 @@ pub(crate) use commands::{Command, Submit};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token};
 
+use crate::io::completion::Completion;
 use crate::io::dial::{Dialed, Dialer};
 use crate::io::dispatch::StateCallback;
 use crate::io::life::{Life, LifeLine};
 use crate::io::shared::Shared;
-use crate::io::slot::Completion;
 use crate::io::transport::Transport;
 use crate::proto::frame::FrameBuffer;
 use crate::session::event::WatchedEvent;
@@ -88,8 +88,11 @@ pub(crate) struct Driver {
     backlog: VecDeque<Submit>,
     effects: Vec<Effect<Completion, Sink>>,
     spare: Vec<Effect<Completion, Sink>>,
-    /// Callers to wake once all of a read is completed.
+    /// Callers to wake once all of a read is completed, and whether some are in the crowd.
     to_wake: Vec<Thread>,
+    call_crowd: bool,
+    /// Callers answered since they were last woken.
+    answered: usize,
     /// Whether somebody was woken in this turn.
     woke: bool,
     /// Requests completed in this turn, to be given back to the gate.
@@ -145,6 +148,8 @@ impl Driver {
             effects: Vec::new(),
             spare: Vec::new(),
             to_wake: Vec::new(),
+            call_crowd: false,
+            answered: 0,
             woke: false,
             finished: 0,
             progressed: false,
@@ -353,8 +358,7 @@ impl Driver {
                     if let Err(drop) = self.digest(now) {
                         return self.on_drop(drop, now);
                     }
-                    // Before the answers are given: what they grant rests on the life of now.
-                    self.look_at_life(now);
+                    self.give(now);
                     self.carry_out(now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -367,12 +371,17 @@ impl Driver {
     }
 
     fn digest(&mut self, now: Instant) -> Result<(), Drop> {
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
-        };
         loop {
+            let Some(connection) = &mut self.connection else {
+                return Ok(());
+            };
             match connection.frames.next() {
-                Ok(Some(piece)) => self.machine.on_piece(piece, now, &mut self.effects)?,
+                Ok(Some(piece)) => {
+                    self.machine.on_piece(piece, now, &mut self.effects)?;
+                    if self.effects.len() >= GIVE_AT {
+                        self.give(now);
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(Drop::Protocol(error.to_string())),
             }
@@ -436,6 +445,10 @@ impl Driver {
         self.carry_out(now);
     }
 }
+
+/// So many answers are put in their places together, while they are warm in the cache. Nobody is
+/// woken before all of a read are.
+const GIVE_AT: usize = 32;
 
 /// Commands taken in one turn at most.
 const MAX_COMMANDS: usize = 4096;

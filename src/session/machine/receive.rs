@@ -153,7 +153,8 @@ impl<T, W: Clone> Machine<T, W> {
             return Err(Drop::AuthFailed);
         }
         if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
-            let reply = Reply { code: 0, zxid: header.zxid, body: Buffer::default() };
+            let body = Buffer::default();
+            let reply = Reply { op: OpCode::Auth, code: 0, zxid: header.zxid, body };
             fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed: None });
         }
         if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
@@ -214,7 +215,8 @@ impl<T, W: Clone> Machine<T, W> {
                     }
                     None => None,
                 };
-                let reply = Reply { code, zxid: header.zxid, body: Buffer::copy_of(body) };
+                let reply =
+                    Reply { op: sent.op, code, zxid: header.zxid, body: Buffer::copy_of(body) };
                 fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed });
                 if uncovered {
                     // One-shot reads sent meanwhile counted on it, and were not armed. A new
