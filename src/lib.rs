@@ -101,6 +101,9 @@
 )]
 
 mod client;
+#[cfg(feature = "_gates")]
+#[doc(hidden)]
+pub mod counted;
 mod error;
 #[cfg(any(test, feature = "_fuzz"))]
 #[doc(hidden)]

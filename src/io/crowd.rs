@@ -9,11 +9,12 @@
 //! how many of those who wait are answered by one read, and opens the crowd only while it is most
 //! of them ([`Crowd::answered`]). Callers look at that each time before they wait.
 //!
-//! Whoever waits in the crowd looks at its own slot at least every 50 ms, so nobody depends on a
-//! wake-up that the end of the IO thread swallowed.
+//! A timer for each of the crowd would cost as much again as its switch. So one of them keeps
+//! watch for all: it alone waits with a limit, and when that is over everybody looks at the clock
+//! and at his slot. Nobody depends on a call that the end of the IO thread swallowed.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// See the [module](self).
@@ -25,8 +26,18 @@ pub(crate) struct Crowd {
     open: AtomicBool,
     /// How sure we are that answers come together. Of the IO thread alone.
     sure: AtomicU8,
-    door: Mutex<()>,
+    door: Mutex<Inside>,
     called: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    /// Somebody keeps watch.
+    watched: bool,
+    /// Counts the calls.
+    calls: u64,
+    /// Those who wait without a limit.
+    trusting: usize,
 }
 
 impl Crowd {
@@ -35,19 +46,51 @@ impl Crowd {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Waits to be called, for `limit` at most; not at all if `done`. May return for nothing.
-    pub(crate) fn wait(&self, limit: Duration, done: impl Fn() -> bool) {
-        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+    fn door(&self) -> MutexGuard<'_, Inside> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits to be called; not at all if `done`. May return for nothing.
+    ///
+    /// Returns after `limit` at the latest if `strict`, else some time after it, as long as that
+    /// is the limit of all who are not strict.
+    pub(crate) fn wait(&self, limit: Duration, strict: bool, done: impl Fn() -> bool) {
+        let mut inside = self.door();
         // With the door in hand: `call` takes it after the outcome was stored, so either we see
         // the outcome or we hear the call.
-        if !done() {
-            let _ = self.called.wait_timeout(door, limit);
+        if done() {
+            return;
+        }
+        if strict {
+            drop(self.called.wait_timeout(inside, limit));
+        } else if inside.watched {
+            inside.trusting += 1;
+            let woken = self.called.wait(inside);
+            woken.unwrap_or_else(PoisonError::into_inner).trusting -= 1;
+        } else {
+            inside.watched = true;
+            let calls = inside.calls;
+            let woken = self.called.wait_timeout(inside, limit);
+            let (mut inside, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            // A call relieves whoever keeps watch: all who trusted him are awake, and the first to
+            // wait again keeps watch.
+            if inside.calls == calls {
+                inside.watched = false;
+                let left_alone = inside.trusting > 0;
+                drop(inside);
+                if left_alone {
+                    self.called.notify_all();
+                }
+            }
         }
     }
 
     /// Wakes everybody.
     pub(crate) fn call(&self) {
-        drop(self.door.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut inside = self.door();
+        inside.calls += 1;
+        inside.watched = false;
+        drop(inside);
         self.called.notify_all();
     }
 
@@ -104,9 +147,8 @@ mod tests {
                     for wanted in 1..=200 {
                         let from = Instant::now();
                         while turn.load(Ordering::Acquire) < wanted {
-                            crowd.wait(Duration::from_secs(30), || {
-                                turn.load(Ordering::Acquire) >= wanted
-                            });
+                            let done = || turn.load(Ordering::Acquire) >= wanted;
+                            crowd.wait(Duration::from_secs(30), false, done);
                         }
                         assert!(from.elapsed() < Duration::from_secs(20), "a call was missed");
                     }
@@ -121,5 +163,41 @@ mod tests {
         for caller in callers {
             caller.join().unwrap();
         }
+    }
+
+    #[test]
+    fn who_keeps_watch_wakes_the_others_when_the_time_is_over() {
+        let crowd = Arc::new(Crowd::default());
+        let from = Instant::now();
+        let callers: Vec<_> = (0..5)
+            .map(|_| {
+                let crowd = crowd.clone();
+                thread::spawn(move || {
+                    while from.elapsed() < Duration::from_millis(60) {
+                        crowd.wait(Duration::from_millis(20), false, || false);
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        assert!(from.elapsed() < Duration::from_secs(10));
+        assert_eq!(crowd.door().trusting, 0);
+        assert!(!crowd.door().watched);
+    }
+
+    #[test]
+    fn the_strict_wait_no_longer_than_they_said() {
+        let crowd = Arc::new(Crowd::default());
+        let watch = crowd.clone();
+        thread::spawn(move || watch.wait(Duration::from_secs(20), false, || false));
+        while !crowd.door().watched {
+            thread::yield_now();
+        }
+        let from = Instant::now();
+        crowd.wait(Duration::from_millis(20), true, || false);
+        assert!(from.elapsed() < Duration::from_secs(10));
+        crowd.call();
     }
 }

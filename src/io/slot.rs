@@ -256,7 +256,7 @@ impl Slot {
                 return Some(outcome);
             }
             if in_crowd {
-                crowd.wait(limit, || self.is_done());
+                crowd.wait(limit, until < look, || self.is_done());
             } else {
                 // A wake-up between `enlist` and here is kept: unpark leaves a token.
                 thread::park_timeout(limit);
