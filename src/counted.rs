@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::chroot::Chroot;
-use crate::client::op::sealed::{Answer, Encode};
+use crate::client::op::sealed::{Answer, Body, Encode};
 use crate::client::op::{Create, GetData, Operation, SetData};
 use crate::io::completion::Completion;
 use crate::io::slot::Slot;
@@ -43,12 +43,13 @@ impl Codec {
     }
 
     fn encode(&self, mut op: impl Operation) -> usize {
-        Encode::encode(&mut op, &self.0).map_or(0, |(encoded, _)| encoded.frame.len())
+        let mut out = Buffer::default();
+        Encode::encode(&mut op, &self.0, &mut out).map_or(0, |_| out.len())
     }
 
     /// Decodes the answer to a get, without its header; gives the length of the data.
     pub fn got(&self, body: &[u8]) -> usize {
-        let body = Buffer::copy_of(body);
+        let body = Body::Own(Buffer::copy_of(body));
         let op = OpCode::GetData;
         let answer = Answer { op, code: Code::Ok, zxid: 1, body, chroot: &self.0 };
         GetData::decode(answer, ()).map_or(0, |(data, _)| data.len())
@@ -109,9 +110,9 @@ impl Session {
 
     /// Sends a get of `path`.
     pub fn get(&mut self, path: &str, codec: &Codec) {
-        let encoded = GetData::new(path).encode(&codec.0).map(|(encoded, ())| encoded);
-        if let Ok(encoded) = encoded {
-            let request = Request { frame: encoded.frame, op: encoded.op, change: None, token: 0 };
+        let mut frame = Buffer::default();
+        if let Ok((encoded, ())) = GetData::new(path).encode(&codec.0, &mut frame) {
+            let request = Request { frame, count: 1, op: encoded.op, change: None, token: 0 };
             self.machine.send(request, self.now);
         }
     }

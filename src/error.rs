@@ -297,6 +297,27 @@ impl Error {
         }
     }
 
+    /// The same, of another operation or path; those that name none stay as they are.
+    pub(crate) fn moved_to(mut self, now: Box<At>) -> Self {
+        match &mut self {
+            Self::Refused { at, .. }
+            | Self::Transaction { at, .. }
+            | Self::ConnectionLoss { at, .. }
+            | Self::Timeout { at, .. }
+            | Self::SessionExpired { at, .. }
+            | Self::AuthFailed { at, .. }
+            | Self::Closed { at, .. }
+            | Self::Forked { at }
+            | Self::Busy { at, .. }
+            | Self::TooLarge { at, .. }
+            | Self::Invalid { at, .. }
+            | Self::Protocol { at, .. }
+            | Self::Recipe { at, .. } => *at = now,
+            Self::Connect { .. } | Self::Start { .. } => {}
+        }
+        self
+    }
+
     pub(crate) fn invalid(op: &'static str, path: &str, why: impl Into<Box<str>>) -> Self {
         Self::Invalid { why: why.into(), at: At::new(op, path) }
     }

@@ -122,7 +122,7 @@ pub use client::session::{Session, SessionCredentials};
 pub use client::states::{StateEvents, StateListener};
 pub use client::transaction::{ClientTransaction, OpResult, Transaction, TransactionOp};
 pub use client::watch::{Watch, WatchWait};
-pub use client::{Client, Pending, WeakClient};
+pub use client::{Client, Pending, PendingAll, WeakClient};
 pub use error::{Applied, At, Error, RecipeError, Result};
 pub use io::life::Loss;
 pub use proto::acl::{Acl, Permissions, digest_id};

@@ -13,6 +13,7 @@ use crate::io::completion::Completion;
 use crate::io::dispatch::{Event, WatchCallback};
 use crate::io::driver::{Command, Sink, Submit};
 use crate::io::slot::Slot;
+use crate::proto::buffer::Buffer;
 use crate::session::watches::WatchId;
 use crate::session::{Arming, Change, Outcome, Request};
 
@@ -35,12 +36,12 @@ impl Client {
         let deadline = self.deadline(started);
         let mut tries = 0;
         loop {
-            let (encoded, memo) = op.encode(&self.scope.chroot)?;
+            let (frame, encoded, memo) = self.encode(&mut op)?;
             let repeatable = encoded.watch.is_none();
             let slot = Slot::take();
             let completion = Completion::slot(&slot);
             let limits = Limits { deadline, patient: false };
-            let queued = self.enqueue(encoded, completion, limits, O::NAME, op.path());
+            let queued = self.enqueue(frame, encoded, completion, limits, O::NAME, op.path());
             let result = queued.and_then(|armed| {
                 let reply = match wait(&slot, deadline, self.shared()) {
                     Waited::Outcome(outcome) => {
@@ -106,10 +107,10 @@ impl Client {
                 (Limits { deadline, patient: false }, deadline)
             }
         };
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let (frame, encoded, memo) = self.encode(&mut op)?;
         let slot = Slot::take();
         let completion = Completion::slot(&slot);
-        let armed = self.enqueue(encoded, completion, limits, O::NAME, op.path())?;
+        let armed = self.enqueue(frame, encoded, completion, limits, O::NAME, op.path())?;
         let pending = Pending::new(&op, memo, slot, deadline, self.scope.clone());
         Ok((pending, armed))
     }
@@ -129,7 +130,7 @@ impl Client {
         done: impl FnOnce(Result<O::Reply>) + Send + 'static,
     ) -> Result<()> {
         let deadline = self.deadline(Instant::now());
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let (frame, encoded, memo) = self.encode(&mut op)?;
         let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
         let run = move |outcome: Outcome| {
             let at = || At::new(O::NAME, path);
@@ -137,7 +138,7 @@ impl Client {
         };
         let completion = Completion::callback(run, deadline, self.shared().events.clone());
         let limits = Limits { deadline, patient: false };
-        self.enqueue(encoded, completion, limits, O::NAME, op.path())?;
+        self.enqueue(frame, encoded, completion, limits, O::NAME, op.path())?;
         Ok(())
     }
 
@@ -167,7 +168,7 @@ impl Client {
         mut op: O,
         done: impl FnOnce(Result<O::Reply>) + Send + 'static,
     ) -> Result<()> {
-        let (encoded, memo) = op.encode(&self.scope.chroot)?;
+        let (frame, encoded, memo) = self.encode(&mut op)?;
         let epoch = self.standing(O::NAME, op.path())?;
         let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
         let run = move |outcome: Outcome| {
@@ -175,23 +176,30 @@ impl Client {
             done(finish::<O>(outcome, memo, &scope.chroot, at));
         };
         let token = Completion::callback(run, None, self.shared().events.clone());
-        let request = Request { frame: encoded.frame, op: encoded.op, change: None, token };
+        let request = Request { frame, count: 1, op: encoded.op, change: None, token };
         self.shared().gate.force();
         self.shared()
             .command(Command::Submit(Submit { request, epoch, patient: true }))
             .map_err(|_| self.ended(O::NAME, op.path()))
     }
 
+    fn encode<O: Operation>(&self, op: &mut O) -> Result<(Buffer, Encoded, O::Memo)> {
+        let mut frame = Buffer::default();
+        let (encoded, memo) = op.encode(&self.scope.chroot, &mut frame)?;
+        Ok((frame, encoded, memo))
+    }
+
     /// Queues a request; everything that can be refused here is.
     fn enqueue(
         &self,
+        frame: Buffer,
         encoded: Encoded,
         mut completion: Completion,
         limits: Limits,
         op: &'static str,
         path: &str,
     ) -> Result<Armed> {
-        let prepared = self.admit(&encoded, limits, op, path);
+        let prepared = self.admit(frame.len(), limits, op, path);
         let epoch = match prepared {
             Ok(epoch) => epoch,
             Err(error) => {
@@ -199,7 +207,7 @@ impl Client {
                 return Err(error);
             }
         };
-        let Encoded { frame, op: opcode, watch, removes } = encoded;
+        let Encoded { op: opcode, watch, removes } = encoded;
         let mut armed = None;
         let change = match (watch, removes) {
             (Some(setup), _) => {
@@ -212,7 +220,7 @@ impl Client {
             }
             (None, None) => None,
         };
-        let request = Request { frame, op: opcode, change, token: completion };
+        let request = Request { frame, count: 1, op: opcode, change, token: completion };
         let submit = Submit { request, epoch, patient: limits.patient };
         if self.shared().command(Command::Submit(submit)).is_err() {
             return Err(self.ended(op, path));
@@ -221,35 +229,39 @@ impl Client {
     }
 
     /// Checks size, state and room; gives the session that the request is for.
-    fn admit(
+    fn admit(&self, frame_len: usize, limits: Limits, op: &'static str, path: &str) -> Result<u64> {
+        self.check_len(frame_len, op, path)?;
+        self.enter(1, limits, op, path)
+    }
+
+    pub(super) fn check_len(&self, frame_len: usize, op: &'static str, path: &str) -> Result<()> {
+        let (len, limit) = (frame_len.saturating_sub(4), self.scope.max_request);
+        if len > limit {
+            let why = format!("the request has {len} bytes, the servers' limit is {limit}");
+            return Err(Error::invalid(op, path, why));
+        }
+        Ok(())
+    }
+
+    /// Takes room for `count` requests in flight, at most as many as there may be, waiting for it
+    /// as the handle says; gives the session that a request of now is for.
+    pub(crate) fn enter(
         &self,
-        encoded: &Encoded,
+        count: usize,
         limits: Limits,
         op: &'static str,
         path: &str,
     ) -> Result<u64> {
-        let len = encoded.frame.len().saturating_sub(4);
-        if len > self.scope.max_request {
-            let limit = self.scope.max_request;
-            let why = format!("the request has {len} bytes, the servers' limit is {limit}");
-            return Err(Error::invalid(op, path, why));
-        }
-        self.enter(limits, op, path)
-    }
-
-    /// Takes room among the requests in flight, waiting for it as the handle says; gives the
-    /// session that a request of now is for.
-    pub(crate) fn enter(&self, limits: Limits, op: &'static str, path: &str) -> Result<u64> {
         let epoch = self.standing(op, path)?;
         let gate = &self.shared().gate;
-        if gate.try_enter() {
+        if gate.try_enter(count) {
             return Ok(epoch);
         }
         if !self.scope.wait_full && !limits.patient {
             return Err(Error::Busy { limit: gate.limit(), at: At::new(op, path) });
         }
         let give_up = || self.standing(op, path).is_err() || self.shared().is_forked();
-        if gate.enter(limits.deadline, give_up) {
+        if gate.enter(count, limits.deadline, give_up) {
             return Ok(epoch);
         }
         self.standing(op, path)?;

@@ -41,13 +41,13 @@ impl Chroot {
 
     /// The client's name of a server's path. A path outside, as `/zookeeper/config`, stays as it
     /// is; so does one that merely begins alike, as `/application` under `/app`.
-    pub(crate) fn up(&self, path: String) -> String {
+    pub(crate) fn up<P: AsRef<str> + for<'a> From<&'a str>>(&self, path: P) -> P {
         if self.0.is_empty() {
             return path;
         }
-        match path.strip_prefix(&*self.0) {
-            Some("") => "/".to_owned(),
-            Some(inside) if inside.starts_with('/') => inside.to_owned(),
+        match path.as_ref().strip_prefix(&*self.0) {
+            Some("") => "/".into(),
+            Some(inside) if inside.starts_with('/') => inside.into(),
             _ => path,
         }
     }

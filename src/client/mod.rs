@@ -1,5 +1,6 @@
 //! The client: handles, calls, and what they share.
 
+mod batch;
 pub(crate) mod builder;
 mod calls;
 pub(crate) mod chroot;
@@ -40,6 +41,7 @@ use crate::session::hosts::ConnectString;
 use crate::session::state::SessionState;
 use crate::session::watches::WatchId;
 
+pub use batch::PendingAll;
 pub use pending::Pending;
 
 /// A handle to a client of one ensemble.
@@ -271,7 +273,7 @@ impl Client {
         credential: impl Into<Vec<u8>>,
     ) -> Result<()> {
         let deadline = self.deadline(Instant::now());
-        self.enter(Limits { deadline, patient: false }, "add_auth", "")?;
+        self.enter(1, Limits { deadline, patient: false }, "add_auth", "")?;
         let at = || At::new("add_auth", "");
         let slot = Slot::take();
         let token = Completion::slot(&slot);
@@ -279,7 +281,7 @@ impl Client {
             Command::AddAuth { scheme: scheme.into(), credential: credential.into(), token };
         self.shared().command(command).map_err(|_| self.ended("add_auth", ""))?;
         match wait(&slot, deadline, self.shared()) {
-            Waited::Outcome(Outcome::Reply(_)) => Ok(()),
+            Waited::Outcome(Outcome::Reply(_) | Outcome::Batch(_)) => Ok(()),
             Waited::Outcome(Outcome::Failed(failure)) => Err(pending::failed(failure, at())),
             Waited::Forked => Err(Error::Forked { at: at() }),
         }

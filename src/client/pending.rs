@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::Scope;
 use crate::client::chroot::Chroot;
 use crate::client::op::Operation;
-use crate::client::op::sealed::Answer;
+use crate::client::op::sealed::{Answer, Body, Unread};
 use crate::client::short_path::ShortPath;
 use crate::error::{At, Error, Result};
 use crate::io::shared::{Packed, Shared};
@@ -24,10 +24,12 @@ pub(crate) fn finish<O: Operation>(
 ) -> Result<O::Reply> {
     match outcome {
         Outcome::Reply(Reply { op, code, zxid, body }) => {
-            let answer = Answer { op, code: Code::from_raw(code), zxid, body, chroot };
+            let answer =
+                Answer { op, code: Code::from_raw(code), zxid, body: Body::Own(body), chroot };
             O::decode(answer, memo).map_err(|unread| unread.into_error(at()))
         }
         Outcome::Failed(failure) => Err(failed(failure, at())),
+        Outcome::Batch(_) => Err(Unread::Shape("the answers of a batch").into_error(at())),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::client::watch::{Watch, Watcher};
 use crate::client::{Armed, Client};
 use crate::error::{At, Error, Result};
 use crate::io::driver::Command;
+use crate::io::mailbox::Mailbox;
 use crate::proto::acl::Acl;
 use crate::proto::stat::Stat;
 use crate::session::event::WatchedEvent;
@@ -269,7 +270,7 @@ impl Client {
         &self,
         op: &'static str,
         path: &str,
-        events: crossbeam_channel::Receiver<WatchedEvent>,
+        events: Mailbox,
         armed: Armed,
     ) -> Result<Watch> {
         let Some((server_path, id)) = armed else {

@@ -1,5 +1,7 @@
 //! A path that is kept beside a request in flight, only to be named if it fails.
 
+use std::fmt;
+
 /// Text of up to 22 bytes in place, longer text in an allocation of its own.
 pub(crate) enum ShortPath {
     Here { len: u8, bytes: [u8; HERE] },
@@ -22,14 +24,23 @@ impl From<&str> for ShortPath {
     }
 }
 
+impl fmt::Display for ShortPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here { len, bytes } => {
+                let bytes = bytes.get(..usize::from(*len)).unwrap_or_default();
+                f.write_str(&String::from_utf8_lossy(bytes))
+            }
+            Self::Away(path) => f.write_str(path),
+        }
+    }
+}
+
 impl From<ShortPath> for Box<str> {
     fn from(path: ShortPath) -> Self {
         match path {
-            ShortPath::Here { len, bytes } => {
-                let bytes = bytes.get(..usize::from(len)).unwrap_or_default();
-                String::from_utf8_lossy(bytes).into()
-            }
             ShortPath::Away(path) => path,
+            here => here.to_string().into(),
         }
     }
 }

@@ -224,22 +224,22 @@ impl Encode for Transaction<'_> {
         ""
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, Self::Memo)> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, Self::Memo)> {
         if self.members.is_empty() {
             return Err(Error::invalid("commit", "", "the transaction is empty"));
         }
-        let mut frame = Buffer::with_room(64 * self.members.len());
-        let start = frame::begin_frame(&mut frame);
-        header::request_header(&mut frame, 0, OpCode::Multi);
-        let mut writer = MultiWriter::new(&mut frame);
+        out.make_room(64 * self.members.len());
+        let start = frame::begin_frame(out);
+        header::request_header(out, 0, OpCode::Multi);
+        let mut writer = MultiWriter::new(out);
         let mut memo = Vec::with_capacity(self.members.len());
         for member in &self.members {
             let wanted = member.encode(chroot, &mut writer)?;
             memo.push(MemberMemo { wanted, op: member.name(), path: member.path().into() });
         }
         writer.finish();
-        frame::end_frame(&mut frame, start);
-        Ok((Encoded { frame, op: OpCode::Multi, watch: None, removes: None }, memo))
+        frame::end_frame(out, start);
+        Ok((Encoded { op: OpCode::Multi, watch: None, removes: None }, memo))
     }
 }
 
@@ -395,13 +395,16 @@ mod tests {
     #[test]
     fn c8_an_empty_transaction_is_refused_here() {
         let mut empty = Transaction::new();
-        assert!(matches!(empty.encode(&Chroot::new("")), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            empty.encode(&Chroot::new(""), &mut Buffer::default()),
+            Err(Error::Invalid { .. })
+        ));
     }
 
     #[test]
     fn c11_a_bad_path_among_good_ones_is_named() {
         let mut bad = Transaction::new().create("/a", "").delete("/b/../c", Version::Any);
-        let error = bad.encode(&Chroot::new("")).unwrap_err();
+        let error = bad.encode(&Chroot::new(""), &mut Buffer::default()).unwrap_err();
         assert!(error.to_string().starts_with("delete /b/../c: "), "{error}");
     }
 }

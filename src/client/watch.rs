@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Sender;
 
 use crate::client::chroot::Chroot;
 use crate::io::dispatch::WatchCallback;
 use crate::io::driver::Command;
+use crate::io::mailbox::{Mailbox, Nothing, Post, mailbox};
 use crate::io::shared::Shared;
 use crate::proto::event::EventKind;
 use crate::session::event::WatchedEvent;
@@ -17,7 +18,7 @@ use crate::session::watches::WatchId;
 /// Who hears the events of a watch that is about to be set.
 pub(crate) enum Watcher {
     Callback(WatchCallback),
-    Handle(Sender<WatchedEvent>),
+    Handle(Post),
 }
 
 impl Watcher {
@@ -34,9 +35,9 @@ impl Watcher {
         Self::Callback(Box::new(callback))
     }
 
-    pub(crate) fn handle() -> (Self, Receiver<WatchedEvent>) {
-        let (sender, receiver) = unbounded();
-        (Self::Handle(sender), receiver)
+    pub(crate) fn handle() -> (Self, Mailbox) {
+        let (post, mailbox) = mailbox();
+        (Self::Handle(post), mailbox)
     }
 }
 
@@ -63,7 +64,7 @@ impl fmt::Debug for Watcher {
 /// path, on the server, without waiting for it. The handle does not keep the client alive.
 #[must_use = "dropping the handle takes the watch back"]
 pub struct Watch {
-    events: Receiver<WatchedEvent>,
+    events: Mailbox,
     path: Arc<str>,
     id: WatchId,
     shared: Arc<Shared>,
@@ -72,7 +73,7 @@ pub struct Watch {
 
 impl Watch {
     pub(crate) fn new(
-        events: Receiver<WatchedEvent>,
+        events: Mailbox,
         path: Arc<str>,
         id: WatchId,
         shared: Arc<Shared>,
@@ -88,7 +89,7 @@ impl Watch {
 
     /// Waits for the next event, without a limit of time. `None` after the last.
     pub fn recv(&self) -> Option<WatchedEvent> {
-        self.events.recv().ok().map(|event| self.up(event))
+        self.events.take(None).ok().map(|event| self.up(event))
     }
 
     /// The next event if it is there.
@@ -96,12 +97,7 @@ impl Watch {
     /// # Errors
     /// [`WatchWait::Empty`] if there is none now, [`WatchWait::Over`] if there will be none.
     pub fn try_recv(&self) -> Result<WatchedEvent, WatchWait> {
-        use crossbeam_channel::TryRecvError::{Disconnected, Empty};
-        match self.events.try_recv() {
-            Ok(event) => Ok(self.up(event)),
-            Err(Empty) => Err(WatchWait::Empty),
-            Err(Disconnected) => Err(WatchWait::Over),
-        }
+        self.given(self.events.try_take())
     }
 
     /// Waits for the next event for `timeout` at most.
@@ -109,10 +105,8 @@ impl Watch {
     /// # Errors
     /// As [`try_recv`](Self::try_recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<WatchedEvent, WatchWait> {
-        match Instant::now().checked_add(timeout) {
-            Some(deadline) => self.recv_deadline(deadline),
-            None => self.recv().ok_or(WatchWait::Over),
-        }
+        // A time-out too large to be a point in time is none.
+        self.given(self.events.take(Instant::now().checked_add(timeout)))
     }
 
     /// Waits for the next event until `deadline` at most.
@@ -120,21 +114,25 @@ impl Watch {
     /// # Errors
     /// As [`try_recv`](Self::try_recv).
     pub fn recv_deadline(&self, deadline: Instant) -> Result<WatchedEvent, WatchWait> {
-        use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
-        match self.events.recv_deadline(deadline) {
-            Ok(event) => Ok(self.up(event)),
-            Err(Timeout) => Err(WatchWait::Empty),
-            Err(Disconnected) => Err(WatchWait::Over),
-        }
+        self.given(self.events.take(Some(deadline)))
     }
 
     /// The events that are there now.
     pub fn try_iter(&self) -> impl Iterator<Item = WatchedEvent> + '_ {
-        self.events.try_iter().map(|event| self.up(event))
+        std::iter::from_fn(|| self.try_recv().ok())
     }
 
-    pub(crate) fn events(&self) -> &Receiver<WatchedEvent> {
-        &self.events
+    /// Drops `bell` as soon as there is an event, or there will be none.
+    pub(crate) fn ring(&self, bell: Sender<()>) {
+        self.events.ring(bell);
+    }
+
+    fn given(&self, taken: Result<WatchedEvent, Nothing>) -> Result<WatchedEvent, WatchWait> {
+        match taken {
+            Ok(event) => Ok(self.up(event)),
+            Err(Nothing::Yet) => Err(WatchWait::Empty),
+            Err(Nothing::Ever) => Err(WatchWait::Over),
+        }
     }
 
     fn up(&self, mut event: WatchedEvent) -> WatchedEvent {
@@ -172,18 +170,10 @@ impl fmt::Debug for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        use crossbeam_channel::TryRecvError::{Disconnected, Empty};
-        // In a forked child the watch is the parent's.
-        if self.shared.is_forked() {
+        // In a forked child the watch is the parent's. One that had its last event is gone already;
+        // nobody needs to be told.
+        if self.shared.is_forked() || self.events.is_over() {
             return;
-        }
-        // A watch that had its last event is gone already; nobody needs to be told.
-        loop {
-            match self.events.try_recv() {
-                Ok(_) => {}
-                Err(Disconnected) => return,
-                Err(Empty) => break,
-            }
         }
         let command = Command::Unwatch { path: self.path.clone(), id: self.id };
         let _ = self.shared.command(command);

@@ -3,14 +3,15 @@
 use super::BASE;
 use super::script::Script;
 use crate::client::chroot::Chroot;
-use crate::client::op::sealed::Answer;
+use crate::client::op::sealed::{Answer, Body};
 use crate::client::op::{self, Operation};
 use crate::client::transaction::Transaction;
 use crate::error::At;
 use crate::proto::acl::Acl;
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::connect::ConnectResponse;
-use crate::proto::event::{WatcherEvent, encode_set_watches, set_watches_len};
+use crate::proto::event::{SetWatches, WatcherEvent};
 use crate::proto::header::ReplyHeader;
 use crate::proto::jute::{Reader, Writer};
 use crate::proto::multi;
@@ -39,17 +40,12 @@ impl Given<'_> {
     fn answers<O: Operation>(self, mut op: O) {
         let chroot = Chroot::new("/app");
         let (name, path) = (O::NAME, op.path().to_owned());
-        let Ok((request, memo)) = op.encode(&chroot) else {
+        let Ok((request, memo)) = op.encode(&chroot, &mut Buffer::default()) else {
             return;
         };
         let code = Code::from_raw(self.code);
-        let answer = Answer {
-            op: request.op,
-            code,
-            zxid: 7,
-            body: self.body.to_vec().into(),
-            chroot: &chroot,
-        };
+        let answer =
+            Answer { op: request.op, code, zxid: 7, body: Body::Part(self.body), chroot: &chroot };
         if let Err(unread) = O::decode(answer, memo) {
             let error = unread.into_error(At::new(name, path));
             assert!(!error.to_string().is_empty());
@@ -117,24 +113,27 @@ fn header(given: Given<'_>) {
     }
 }
 
-/// Paths as they come, one a line, into the five lists; then reads the request back.
+/// Paths as they come, one a line, into the lists; then reads the request back.
 fn set_watches(given: Given<'_>) {
-    let two = given.code & 1 == 1;
+    let sent = if given.code & 1 == 1 { 5 } else { 3 };
     let text = String::from_utf8_lossy(given.body);
     let mut lists: [Vec<&str>; 5] = Default::default();
-    for (line, place) in text.lines().zip((0..5).cycle()) {
+    let mut batch = SetWatches::new();
+    let mut foretold = batch.len_with("") - 4;
+    for (line, place) in text.lines().zip((0..sent).cycle()) {
         if let Some(list) = lists.get_mut(place) {
+            foretold = batch.len_with(line);
             list.push(line);
+            batch.push(place, line);
         }
     }
-    let [a, b, c, d, e] = &lists;
-    let slices = [&**a, b, c, d, e];
     let mut out = Vec::new();
-    encode_set_watches(&mut out, 7, slices, two);
-    assert_eq!(out.len(), set_watches_len(slices, two));
+    batch.encode(&mut out, 7);
+    let sent = if batch.needs_two() { 5 } else { 3 };
+    assert_eq!(out.len(), foretold - (5 - sent) * 4);
     let mut reader = Reader::new(&out);
     assert_eq!(reader.i64(), Ok(7));
-    for list in lists.iter().take(if two { 5 } else { 3 }) {
+    for list in lists.iter().take(sent) {
         let read = reader.vector(4, Reader::string);
         assert!(read.is_ok_and(|paths| paths == *list));
     }

@@ -184,7 +184,7 @@ impl Run<'_> {
             None => None,
         };
         let token = self.books.new_request();
-        self.machine.send(Request { frame: frame.into(), op, change, token }, self.now);
+        self.machine.send(Request { frame: frame.into(), count: 1, op, change, token }, self.now);
     }
 
     /// Few: each is sent again on each connection.

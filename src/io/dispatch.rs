@@ -10,6 +10,7 @@
 //! wait for ever.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::Receiver;
@@ -18,7 +19,7 @@ use crate::io::completion::Owed;
 use crate::session::Outcome;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
-use crate::session::watches::WatchId;
+use crate::session::watches::{CountHasher, WatchId};
 
 /// What a watch callback is to the event thread.
 pub(crate) type WatchCallback = Box<dyn FnMut(WatchedEvent) + Send>;
@@ -69,7 +70,8 @@ impl std::fmt::Debug for Event {
 
 /// Runs until [`Event::Last`].
 pub(crate) fn run(events: &Receiver<Event>) {
-    let mut watches: HashMap<WatchId, WatchCallback> = HashMap::new();
+    let mut watches: HashMap<WatchId, WatchCallback, BuildHasherDefault<CountHasher>> =
+        HashMap::default();
     let mut listeners: Vec<(ListenerId, StateCallback)> = Vec::new();
     for event in events {
         match event {

@@ -22,6 +22,7 @@ pub(crate) mod dispatch;
 pub(crate) mod driver;
 pub(crate) mod four_letter;
 pub(crate) mod life;
+pub(crate) mod mailbox;
 pub(crate) mod probe;
 pub(crate) mod shared;
 pub(crate) mod slot;

@@ -266,11 +266,12 @@ impl Gate {
         self.inside.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn try_enter(&self) -> bool {
-        if self.inside.fetch_add(1, Ordering::AcqRel) < self.limit {
+    /// Enters with `n` at once, at most the limit.
+    pub(crate) fn try_enter(&self, n: usize) -> bool {
+        if self.inside.fetch_add(n, Ordering::AcqRel) + n <= self.limit {
             return true;
         }
-        self.leave(1);
+        self.leave(n);
         false
     }
 
@@ -281,8 +282,13 @@ impl Gate {
     }
 
     /// Waits for room; false if there was none until `deadline`, or `give_up` says so.
-    pub(crate) fn enter(&self, deadline: Option<Instant>, give_up: impl Fn() -> bool) -> bool {
-        if self.try_enter() {
+    pub(crate) fn enter(
+        &self,
+        n: usize,
+        deadline: Option<Instant>,
+        give_up: impl Fn() -> bool,
+    ) -> bool {
+        if self.try_enter(n) {
             return true;
         }
         let mut guard = self.lock.lock();
@@ -291,10 +297,10 @@ impl Gate {
         // and our wait.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let entered = loop {
-            if self.inside.fetch_add(1, Ordering::SeqCst) < self.limit {
+            if self.inside.fetch_add(n, Ordering::SeqCst) + n <= self.limit {
                 break true;
             }
-            self.inside.fetch_sub(1, Ordering::SeqCst);
+            self.inside.fetch_sub(n, Ordering::SeqCst);
             let now = Instant::now();
             if give_up() || deadline.is_some_and(|deadline| now >= deadline) {
                 break false;
@@ -335,7 +341,7 @@ mod tests {
                 let (gate, most, inside) = (gate.clone(), most.clone(), inside.clone());
                 thread::spawn(move || {
                     for _ in 0..500 {
-                        assert!(gate.enter(None, || false));
+                        assert!(gate.enter(1, None, || false));
                         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         thread::yield_now();
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -354,10 +360,10 @@ mod tests {
     #[test]
     fn a_full_gate_refuses_at_the_deadline() {
         let gate = Gate::new(1);
-        assert!(gate.try_enter());
-        assert!(!gate.try_enter());
-        assert!(!gate.enter(Some(Instant::now() + Duration::from_millis(20)), || false));
+        assert!(gate.try_enter(1));
+        assert!(!gate.try_enter(1));
+        assert!(!gate.enter(1, Some(Instant::now() + Duration::from_millis(20)), || false));
         gate.leave(1);
-        assert!(gate.enter(Some(Instant::now()), || false));
+        assert!(gate.enter(1, Some(Instant::now()), || false));
     }
 }

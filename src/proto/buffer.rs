@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 
 /// A growable run of bytes; see the [module](self).
 #[derive(Default, PartialEq, Eq)]
-pub(crate) struct Buffer(Vec<u8>);
+pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// An empty buffer with room for `room` bytes.
@@ -22,6 +22,15 @@ impl Buffer {
         let mut bytes = if room <= LARGEST { kept() } else { Vec::new() };
         bytes.reserve_exact(room);
         Self(bytes)
+    }
+
+    /// Makes room for `more` bytes.
+    pub(crate) fn make_room(&mut self, more: usize) {
+        if self.0.capacity() == 0 {
+            *self = Self::with_room(more);
+        } else {
+            self.0.reserve(more);
+        }
     }
 
     /// A copy of `bytes`.

@@ -9,7 +9,7 @@
 use super::acl::{Acl, Permissions};
 use super::code::Code;
 use super::connect::{ConnectRequest, ConnectResponse};
-use super::event::{EventKind, WatcherEvent, encode_set_watches};
+use super::event::{EventKind, SetWatches, WatcherEvent};
 use super::frame::{FrameBuffer, Piece, begin_frame, end_frame};
 use super::header::{ReplyHeader, XID_AUTH, XID_NOTIFICATION, XID_PING, request_header};
 use super::jute::{Reader, Writer};
@@ -61,7 +61,7 @@ impl Exchange {
             assert_eq!((header.xid, header.zxid), (XID_NOTIFICATION, -1));
             let event = WatcherEvent::decode(&body).unwrap();
             assert_eq!(event.state, 3);
-            (EventKind::from_raw(event.kind), event.path)
+            (EventKind::from_raw(event.kind), event.path.into_owned())
         };
         events.iter().map(event).collect()
     }
@@ -202,8 +202,9 @@ fn exists_answers_with_the_stat() {
 fn get_data_tells_null_from_some() {
     let request = WatchedRead { path: "/a", watch: true };
     let body = GET_DATA.asked(11, OpCode::GetData, |w| request.encode(w)).body();
-    assert_eq!(reply::data(body.to_vec().into()).unwrap().0.as_deref(), Some(&b"hi"[..]));
-    assert_eq!(reply::data(GET_DATA_NULL.body().to_vec().into()).unwrap().0, None);
+    let data = reply::data(&body).unwrap().0.unwrap();
+    assert_eq!(&body[data], b"hi");
+    assert_eq!(reply::data(&GET_DATA_NULL.body()).unwrap().0, None);
 }
 
 #[test]
@@ -303,7 +304,10 @@ fn watches_are_added_checked_and_removed() {
 fn set_watches_brings_missed_events_before_its_reply() {
     let mut out = Vec::new();
     request_header(&mut out, 46, OpCode::SetWatches);
-    encode_set_watches(&mut out, 1, [&["/a"], &[], &["/a"], &[], &[]], false);
+    let mut batch = SetWatches::new();
+    batch.push(0, "/a");
+    batch.push(2, "/a");
+    batch.encode(&mut out, 1);
     assert_eq!(out, unhex(SET_WATCHES.request));
     let events = [EventKind::DataChanged, EventKind::ChildrenChanged];
     assert_eq!(SET_WATCHES.events(), events.map(|kind| (kind, "/a".to_owned())));
@@ -311,7 +315,11 @@ fn set_watches_brings_missed_events_before_its_reply() {
 
     let mut out = Vec::new();
     request_header(&mut out, 47, OpCode::SetWatches2);
-    encode_set_watches(&mut out, 1 << 40, [&["/a"], &[], &[], &["/p"], &["/a"]], true);
+    batch.clear();
+    batch.push(0, "/a");
+    batch.push(3, "/p");
+    batch.push(4, "/a");
+    batch.encode(&mut out, 1 << 40);
     assert_eq!(out, unhex(SET_WATCHES2.request));
     assert_eq!(SET_WATCHES2.body(), []);
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: `WatcherEvent`, `SetWatches` and `SetWatches2` in `zookeeper.jute`; `Watcher.java`.
 
+use std::borrow::Cow;
+
 use super::jute::{DecodeError, Reader, Writer};
 
 /// What happened to a node that was watched.
@@ -41,20 +43,20 @@ impl EventKind {
 
 /// The body of a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WatcherEvent {
+pub(crate) struct WatcherEvent<'a> {
     /// What happened, see [`EventKind::from_raw`].
     pub(crate) kind: i32,
     /// The state of the session; servers send 3, connected.
     pub(crate) state: i32,
     /// The node that it happened to, as the server calls it.
-    pub(crate) path: String,
+    pub(crate) path: Cow<'a, str>,
 }
 
-impl WatcherEvent {
+impl<'a> WatcherEvent<'a> {
     /// Reads the body. Bytes after it are ignored.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(body);
-        Ok(Self { kind: r.i32()?, state: r.i32()?, path: r.string()? })
+        Ok(Self { kind: r.i32()?, state: r.i32()?, path: r.text()? })
     }
 
     #[cfg(any(test, feature = "_fuzz"))]
@@ -65,39 +67,67 @@ impl WatcherEvent {
     }
 }
 
-/// Appends the body of set_watches or, if `two`, of set_watches2.
+/// The body of set_watches or set_watches2, filled path by path and used again for the next.
 ///
 /// The lists are: data, exist, child, persistent, persistent recursive. Only set_watches2 has the
-/// last two; set_watches leaves them out. The server answers first with the events that were missed
-/// since `relative_zxid`, for the first three lists only, then with the reply.
-pub(crate) fn encode_set_watches(
-    out: &mut Vec<u8>,
-    relative_zxid: i64,
-    lists: [&[&str]; 5],
-    two: bool,
-) {
-    out.reserve(set_watches_len(lists, two));
-    let mut w = Writer::new(out);
-    w.i64(relative_zxid);
-    for list in sent_lists(&lists, two) {
-        w.count(list.len());
-        for path in *list {
-            w.string(path);
+/// last two. The server answers first with the events that were missed since the zxid that is sent
+/// along, for the first three lists only, then with the reply.
+#[derive(Debug, Default)]
+pub(crate) struct SetWatches {
+    lists: [Paths; 5],
+}
+
+/// One list: its paths as they go on the wire.
+#[derive(Debug, Default)]
+struct Paths {
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+impl SetWatches {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for list in &mut self.lists {
+            list.count = 0;
+            list.bytes.clear();
         }
     }
-}
 
-/// How many bytes [`encode_set_watches`] appends.
-pub(crate) fn set_watches_len(lists: [&[&str]; 5], two: bool) -> usize {
-    let strings = |list: &&[&str]| list.iter().map(|path| 4 + path.len()).sum::<usize>();
-    8 + sent_lists(&lists, two).map(|list| 4 + strings(list)).sum::<usize>()
-}
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lists.iter().all(|list| list.count == 0)
+    }
 
-fn sent_lists<'l, 'p>(
-    lists: &'l [&'p [&'p str]; 5],
-    two: bool,
-) -> impl Iterator<Item = &'l &'p [&'p str]> {
-    lists.iter().take(if two { 5 } else { 3 })
+    /// Adds `path` to a list, counted from 0.
+    pub(crate) fn push(&mut self, list: usize, path: &str) {
+        if let Some(list) = self.lists.get_mut(list) {
+            list.count += 1;
+            Writer::new(&mut list.bytes).string(path);
+        }
+    }
+
+    /// How long the longer of the two bodies is with `path` in it.
+    pub(crate) fn len_with(&self, path: &str) -> usize {
+        8 + self.lists.iter().map(|list| 4 + list.bytes.len()).sum::<usize>() + 4 + path.len()
+    }
+
+    /// Whether only set_watches2 will do; servers before 3.6 know only the other.
+    pub(crate) fn needs_two(&self) -> bool {
+        self.lists.iter().skip(3).any(|list| list.count > 0)
+    }
+
+    /// Appends the body of the one that will do.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>, relative_zxid: i64) {
+        let sent = if self.needs_two() { 5 } else { 3 };
+        out.reserve(self.len_with(""));
+        Writer::new(out).i64(relative_zxid);
+        for list in self.lists.iter().take(sent) {
+            Writer::new(out).count(list.count);
+            out.extend_from_slice(&list.bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,9 +139,10 @@ mod tests {
 
     #[test]
     fn data_changed_is_golden() {
-        let event = WatcherEvent::decode(&unhex("0000000300000003000000022f61")).unwrap();
+        let body = unhex("0000000300000003000000022f61");
+        let event = WatcherEvent::decode(&body).unwrap();
         assert_eq!(EventKind::from_raw(event.kind), EventKind::DataChanged);
-        assert_eq!((event.state, event.path.as_str()), (3, "/a"));
+        assert_eq!((event.state, &*event.path), (3, "/a"));
     }
 
     #[test]
@@ -125,28 +156,51 @@ mod tests {
         }
     }
 
+    fn set_watches(lists: &[(usize, &str)]) -> SetWatches {
+        let mut batch = SetWatches::new();
+        for (list, path) in lists {
+            batch.push(*list, path);
+        }
+        batch
+    }
+
     #[test]
     fn set_watches_is_golden() {
         let mut out = Vec::new();
-        encode_set_watches(&mut out, 0x1ff, [&["/a"], &[], &[], &[], &[]], false);
+        set_watches(&[(0, "/a")]).encode(&mut out, 0x1ff);
         let golden = "00000000000001ff00000001000000022f610000000000000000";
         assert_eq!(out, unhex(golden));
     }
 
     #[test]
     fn set_watches_leaves_out_the_lists_that_old_servers_do_not_know() {
-        let lists: [&[&str]; 5] = [&["/a"], &[], &[], &["/p"], &["/r"]];
         let (mut one, mut two) = (Vec::new(), Vec::new());
-        encode_set_watches(&mut one, 7, lists, false);
-        encode_set_watches(&mut two, 7, lists, true);
+        let batch = set_watches(&[(0, "/a")]);
+        assert!(!batch.needs_two());
+        batch.encode(&mut one, 7);
+        let batch = set_watches(&[(4, "/r"), (0, "/a"), (3, "/p")]);
+        assert!(batch.needs_two());
+        batch.encode(&mut two, 7);
         assert!(two.starts_with(&one));
         assert_eq!(two[one.len()..], unhex("00000001000000022f7000000001000000022f72"));
+    }
+
+    #[test]
+    fn set_watches_that_was_cleared_is_as_good_as_new() {
+        let mut batch = set_watches(&[(0, "/a"), (1, "/b"), (4, "/c")]);
+        batch.clear();
+        assert!(batch.is_empty() && !batch.needs_two());
+        let (mut used, mut fresh) = (Vec::new(), Vec::new());
+        batch.push(2, "/d");
+        batch.encode(&mut used, 1);
+        set_watches(&[(2, "/d")]).encode(&mut fresh, 1);
+        assert_eq!(used, fresh);
     }
 
     proptest! {
         #[test]
         fn event_comes_back_whatever_follows(kind: i32, state: i32, path in ".*", tail: Vec<u8>) {
-            let event = WatcherEvent { kind, state, path };
+            let event = WatcherEvent { kind, state, path: path.into() };
             let mut out = Vec::new();
             event.encode(&mut Writer::new(&mut out));
             out.extend(tail);
@@ -159,21 +213,26 @@ mod tests {
         }
 
         #[test]
-        fn set_watches_comes_back_and_has_the_length_foretold(
+        fn set_watches_comes_back_and_is_no_longer_than_foretold(
             zxid: i64,
-            lists in prop::array::uniform5(prop::collection::vec(".{0,8}", 0..4)),
-            two: bool,
+            paths in prop::collection::vec((0..5_usize, ".{0,8}"), 1..20),
         ) {
-            let lists: Vec<Vec<&str>> =
-                lists.iter().map(|list| list.iter().map(String::as_str).collect()).collect();
-            let slices = std::array::from_fn(|n| lists[n].as_slice());
+            let mut batch = SetWatches::new();
+            let mut foretold = 0;
+            for (list, path) in &paths {
+                foretold = batch.len_with(path);
+                batch.push(*list, path);
+            }
             let mut out = Vec::new();
-            encode_set_watches(&mut out, zxid, slices, two);
-            prop_assert_eq!(out.len(), set_watches_len(slices, two));
+            batch.encode(&mut out, zxid);
+            let two = paths.iter().any(|(list, _)| *list > 2);
+            prop_assert_eq!(out.len(), foretold - if two { 0 } else { 8 });
             let mut r = Reader::new(&out);
             prop_assert_eq!(r.i64()?, zxid);
-            for list in &lists[..if two { 5 } else { 3 }] {
-                prop_assert_eq!(&r.vector(4, Reader::string)?, list);
+            for list in 0..if two { 5 } else { 3 } {
+                let of_list = paths.iter().filter(|(of, _)| *of == list);
+                let wanted: Vec<String> = of_list.map(|(_, path)| path.clone()).collect();
+                prop_assert_eq!(r.vector(4, Reader::string)?, wanted);
             }
             prop_assert_eq!(r.remaining(), 0);
         }

@@ -6,6 +6,8 @@
 //!
 //! Source: `BinaryOutputArchive.java`, `BinaryInputArchive.java`.
 
+use std::borrow::Cow;
+
 use byteorder::{BigEndian, ByteOrder};
 
 /// Bytes that are not the record they should be.
@@ -109,13 +111,18 @@ impl<'a> Reader<'a> {
     /// pair is put together again, anything else that is not UTF-8 becomes U+FFFD: odd text in an
     /// ACL id is no reason to drop a connection.
     pub(crate) fn string(&mut self) -> Result<String, DecodeError> {
+        self.text().map(Cow::into_owned)
+    }
+
+    /// As [`string`](Self::string), in place if it can be.
+    pub(crate) fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         let bytes = match self.count("negative string length")? {
             Some(len) => self.take(len, "string cut short")?,
-            None => return Ok(String::new()),
+            None => return Ok(Cow::Borrowed("")),
         };
         Ok(match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => String::from_utf8_lossy(&join_surrogates(bytes)).into_owned(),
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(String::from_utf8_lossy(&join_surrogates(bytes)).into_owned()),
         })
     }
 

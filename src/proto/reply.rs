@@ -5,8 +5,9 @@
 //!
 //! Source: the `…Response` records in `zookeeper.jute`.
 
+use std::ops::Range;
+
 use super::acl::Acl;
-use super::buffer::Buffer;
 use super::jute::{DecodeError, Reader};
 use super::stat::Stat;
 
@@ -49,13 +50,12 @@ pub(crate) fn stat(body: &[u8]) -> Result<Stat, DecodeError> {
 
 /// get_data, reconfig. A node made with null data has none.
 ///
-/// Large data stays in the body's own memory: what stands around it is cut off.
-pub(crate) fn data(body: Buffer) -> Result<(Option<Vec<u8>>, Stat), DecodeError> {
-    let mut r = Reader::new(&body);
+/// Gives where in the body the data is.
+pub(crate) fn data(body: &[u8]) -> Result<(Option<Range<usize>>, Stat), DecodeError> {
+    let mut r = Reader::new(body);
     let len = r.buffer()?.map(<[u8]>::len);
     let stat = Stat::decode(&mut r)?;
-    let Some(len) = len else { return Ok((None, stat)) };
-    Ok((Some(body.into_part(4, 4 + len)), stat))
+    Ok((len.map(|len| 4..4 + len), stat))
 }
 
 /// get_acl.
@@ -164,7 +164,8 @@ mod tests {
             prop_assert_eq!(stat(&encoded)?, record);
 
             let encoded = body(|w| { w.buffer(bytes.as_deref()); record.encode(w) }, &tail);
-            prop_assert_eq!(data(encoded.into())?, (bytes, record));
+            let (part, stat) = data(&encoded)?;
+            prop_assert_eq!((part.map(|part| &encoded[part]), stat), (bytes.as_deref(), record));
 
             let encoded = body(|w| { Acl::encode_all(&list, w); record.encode(w) }, &tail);
             prop_assert_eq!(acl(&encoded)?, (list, record));
@@ -200,7 +201,7 @@ mod tests {
             let _ = path(&bytes);
             let _ = path_and_stat(&bytes);
             let _ = stat(&bytes);
-            let _ = data(bytes.clone().into());
+            let _ = data(&bytes);
             let _ = acl(&bytes);
             let _ = children(&bytes);
             let _ = children_and_stat(&bytes);

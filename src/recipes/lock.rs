@@ -444,8 +444,10 @@ fn wait_for(watch: Option<&Watch>, patience: &Patience<'_>, woken: &Receiver<()>
         Some(deadline) => crossbeam_channel::at(deadline),
         None => crossbeam_channel::never(),
     };
+    let (bell, rung) = bounded(0);
+    watch.ring(bell);
     select! {
-        recv(watch.events()) -> _ => {}
+        recv(rung) -> _ => {}
         recv(woken) -> _ => {}
         recv(deadline) -> _ => {}
     }

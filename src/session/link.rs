@@ -5,11 +5,13 @@
 //! may overtake (protocol.md 1.5: unknown opcodes, read-only refusals); a success out of order
 //! is a broken server and drops the connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use crate::proto::header::ReplyHeader;
+use crate::proto::jute::Reader;
 use crate::proto::opcode::OpCode;
+use crate::session::batch::Answers;
 use crate::session::heartbeat::Heartbeat;
 use crate::session::{Change, Failure};
 
@@ -22,6 +24,10 @@ pub(crate) enum Owner<T> {
     /// removeWatches and the like: the answer does not matter.
     Housekeeping,
     CloseSession,
+    /// The one who asked for the batch that the request belongs to; it comes with the last.
+    LaterOne,
+    /// A batch of so many, of which this request is the last.
+    Batch(T, u32),
 }
 
 /// A request that was given to the socket, or is about to be.
@@ -56,6 +62,10 @@ pub(crate) struct Link<T, W> {
     pub(crate) auth_in_flight: VecDeque<usize>,
     next_xid: i32,
     in_flight: VecDeque<Option<Sent<T, W>>>,
+    /// The answers so far of the batch at the front.
+    answers: Answers,
+    /// Refusals that overtook, of requests that belong to batches; they wait for their turn.
+    early: BTreeMap<i32, ReplyHeader>,
     out: Vec<u8>,
     written: usize,
 }
@@ -66,6 +76,8 @@ pub(crate) enum Match<T, W> {
     Found(Sent<T, W>),
     /// A success that overtook: the server is broken.
     OutOfOrder,
+    /// A refusal within a batch overtook; it is kept until it is its turn.
+    Kept,
     /// Nobody asked.
     Unknown,
 }
@@ -80,6 +92,8 @@ impl<T, W> Link<T, W> {
             auth_in_flight: VecDeque::new(),
             next_xid: first_xid,
             in_flight: VecDeque::new(),
+            answers: Answers::default(),
+            early: BTreeMap::new(),
             out: Vec::new(),
             written: 0,
         }
@@ -120,6 +134,53 @@ impl<T, W> Link<T, W> {
         self.in_flight.push_back(Some(sent));
     }
 
+    /// Gives each of the frames in `batch` the next xid and queues them; `token` is for all.
+    pub(crate) fn send_batch(
+        &mut self,
+        batch: &[u8],
+        token: T,
+        count: u32,
+        op: OpCode,
+        now: Instant,
+    ) {
+        let mut frames = batch;
+        let mut token = Some(token);
+        for left in (0..count).rev() {
+            let owner = match token.take_if(|_| left == 0) {
+                Some(token) => Owner::Batch(token, count),
+                None => Owner::LaterOne,
+            };
+            let (frame, rest) = split_frame(frames);
+            frames = rest;
+            self.send(frame, Sent { owner, op, change: None, at: now });
+        }
+    }
+
+    /// Where the answers of the batch at the front are put.
+    pub(crate) fn answers(&mut self) -> &mut Answers {
+        &mut self.answers
+    }
+
+    /// The answers of a batch whose last one was put there.
+    pub(crate) fn take_answers(&mut self) -> Box<Answers> {
+        // The next is probably as large.
+        let next = Answers::with_room(self.answers.len());
+        Box::new(std::mem::replace(&mut self.answers, next))
+    }
+
+    /// A refusal that overtook and whose turn it is now.
+    pub(crate) fn overdue(&mut self) -> Option<(ReplyHeader, Sent<T, W>)> {
+        if self.early.is_empty() {
+            return None;
+        }
+        let front = self.front_xid();
+        let header = self.early.remove(&front)?;
+        match self.answer(&header) {
+            Match::Found(sent) => Some((header, sent)),
+            _ => None,
+        }
+    }
+
     /// Takes the request that `header` answers out of the queue.
     pub(crate) fn answer(&mut self, header: &ReplyHeader) -> Match<T, W> {
         let Some(place) = self.place(header.xid) else {
@@ -130,6 +191,16 @@ impl<T, W> Link<T, W> {
                 Some(Some(_)) => Match::OutOfOrder,
                 _ => Match::Unknown,
             };
+        }
+        if place > 0 {
+            let in_batch =
+                |sent: &Sent<T, W>| matches!(sent.owner, Owner::LaterOne | Owner::Batch(..));
+            if self.in_flight.get(place).and_then(Option::as_ref).is_some_and(in_batch) {
+                return match self.early.insert(header.xid, *header) {
+                    None => Match::Kept,
+                    Some(_) => Match::Unknown,
+                };
+            }
         }
         let found = self.in_flight.get_mut(place).and_then(Option::take);
         while matches!(self.in_flight.front(), Some(None)) {
@@ -152,6 +223,15 @@ impl<T, W> Link<T, W> {
         self.in_flight.iter_mut().flatten()
     }
 
+    fn front_xid(&self) -> i32 {
+        let back = i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX);
+        let mut front = i64::from(self.next_xid) - back;
+        if front < 1 {
+            front += i64::from(i32::MAX);
+        }
+        i32::try_from(front).unwrap_or(i32::MAX)
+    }
+
     fn place(&self, xid: i32) -> Option<usize> {
         if xid < 1 {
             return None;
@@ -170,6 +250,13 @@ impl<T, W> Link<T, W> {
 pub(crate) const LOST: Failure = Failure::ConnectionLoss { sent: true };
 
 const KEEP_OUT: usize = 256 * 1024;
+
+/// The first frame, and what comes after it.
+fn split_frame(frames: &[u8]) -> (&[u8], &[u8]) {
+    let mut reader = Reader::new(frames);
+    let len = reader.i32().ok().and_then(|len| usize::try_from(len).ok());
+    len.and_then(|len| frames.split_at_checked(4 + len)).unwrap_or((frames, &[]))
+}
 
 fn after(xid: i32) -> i32 {
     if xid == i32::MAX { 1 } else { xid + 1 }

@@ -16,6 +16,7 @@
 //! in flight fails, oldest first, then the state is announced. A caller woken with
 //! `ConnectionLoss` must not read `Connected` afterwards.
 
+pub(crate) mod batch;
 pub(crate) mod event;
 pub(crate) mod heartbeat;
 pub(crate) mod hosts;
@@ -28,17 +29,21 @@ use std::sync::Arc;
 
 use crate::proto::buffer::Buffer;
 use crate::proto::opcode::OpCode;
+use crate::session::batch::Answers;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
 use crate::session::watches::{WatchId, WatchKind};
 
 pub(crate) use machine::{Machine, Options};
 
-/// A request on its way down. `T` comes back with the outcome, `W` with the events.
+/// A request on its way down, or a batch of them. `T` comes back with the outcome, `W` with the
+/// events.
 #[derive(Debug)]
 pub(crate) struct Request<T, W> {
-    /// Length, xid, opcode, body; the xid is filled in when the request is sent.
+    /// Length, xid, opcode, body, of each; the xids are filled in when they are sent.
     pub(crate) frame: Buffer,
+    /// How many frames there are. Of more than one all have the same opcode, and none a `change`.
+    pub(crate) count: u32,
     pub(crate) op: OpCode,
     pub(crate) change: Option<Box<Change<W>>>,
     pub(crate) token: T,
@@ -69,6 +74,8 @@ pub(crate) struct Arming<W> {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Reply(Reply),
+    /// Of a batch.
+    Batch(Box<Answers>),
     Failed(Failure),
 }
 
@@ -96,8 +103,8 @@ pub(crate) enum Failure {
 /// What the floor above has to do.
 #[derive(Debug)]
 pub(crate) enum Effect<T, W> {
-    /// A request ended; `armed` names the watch that it set.
-    Done { token: T, outcome: Outcome, armed: Option<(Arc<str>, WatchId)> },
+    /// A request, or `count` of them, ended; `armed` names the watch that it set.
+    Done { token: T, outcome: Outcome, count: u32, armed: Option<(Arc<str>, WatchId)> },
     /// A watch hears an event; `last` if it never will again.
     Fire { id: WatchId, sink: W, event: WatchedEvent, last: bool },
     /// A watch was never set, or its handle is gone.

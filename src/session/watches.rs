@@ -8,7 +8,7 @@
 //! * Servers before 3.9 keep one mode per connection, path and table: a one-shot watch set on a
 //!   path with a persistent one *replaces* it (ZOOKEEPER-4466). So a one-shot read under a
 //!   persistent watch of ours is not armed at all: the persistent one brings its event
-//!   ([`Watches::covered`]).
+//!   ([`Watches::arming`]).
 //! * The same servers send no `ChildrenChanged` for a path whose mode is recursive, whoever else
 //!   watches its children; they send the child's own event. So that is taken for both
 //!   ([`Watches::implied`]), and the server's word, where it comes as well, is not told twice.
@@ -18,15 +18,43 @@
 //! * While a request that arms a path is in flight, nothing on that path is taken back: the
 //!   removal would reach the server after it ([`Entry::arming`]).
 
+mod few;
+
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 
+use few::Few;
+
 use crate::path;
-use crate::proto::event::EventKind;
+use crate::proto::event::{EventKind, SetWatches};
 
 /// The name of one watch, given out by the client floor, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct WatchId(pub(crate) u64);
+
+/// Hashes what the client itself counts up: no server and no user can choose it, so that it need
+/// not be guarded against names that collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CountHasher(u64);
+
+impl Hasher for CountHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    /// A multiplication carries every bit into the upper ones, by which the table sorts first; the
+    /// rotation brings some of them down to the lower ones, by which it finds the place.
+    fn write_u64(&mut self, count: u64) {
+        self.0 = (self.0 ^ count).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// What a watch listens to, as the client remembers it for a reconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +85,11 @@ impl WatchKind {
             Self::Persistent => 3,
             Self::Recursive => 4,
         }
+    }
+
+    /// Whether `event`, on its own path, is the one that a one-shot watch waited for.
+    fn is_spent_by(self, event: EventKind) -> bool {
+        self.is_one_shot() && self.hears(event, true)
     }
 
     fn hears(self, event: EventKind, same_path: bool) -> bool {
@@ -97,7 +130,7 @@ struct Watcher<W> {
 
 #[derive(Debug)]
 struct Entry<W> {
-    watchers: Vec<Watcher<W>>,
+    watchers: Few<Watcher<W>>,
     /// Requests in flight that arm this path; of them, those that add a persistent watch.
     arming: u32,
     arming_lasting: u32,
@@ -107,11 +140,46 @@ struct Entry<W> {
 
 impl<W> Entry<W> {
     fn any(&self, wanted: impl Fn(WatchKind) -> bool) -> bool {
-        self.watchers.iter().any(|w| wanted(w.kind))
+        self.watchers.as_slice().iter().any(|w| wanted(w.kind))
     }
 
     fn is_unused(&self) -> bool {
-        self.watchers.is_empty() && self.arming == 0
+        matches!(self.watchers, Few::None) && self.arming == 0
+    }
+
+    /// Whether a one-shot watch of `kind` is covered by a persistent watch which the server holds
+    /// or is about to hold, and so must not be armed.
+    fn covers(&self, kind: WatchKind) -> bool {
+        self.arming_lasting > 0
+            || self.any(|k| match k {
+                WatchKind::Persistent => true,
+                WatchKind::Recursive => kind != WatchKind::Child,
+                _ => false,
+            })
+    }
+}
+
+/// How many watchers there are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: usize,
+    /// Those that stay.
+    lasting: usize,
+    /// Of them, the recursive ones; if none, events need not look at ancestors.
+    recursive: usize,
+}
+
+impl Count {
+    fn add(&mut self, kind: WatchKind) {
+        self.all += 1;
+        self.lasting += usize::from(!kind.is_one_shot());
+        self.recursive += usize::from(kind == WatchKind::Recursive);
+    }
+
+    fn remove(&mut self, kind: WatchKind) {
+        self.all -= 1;
+        self.lasting -= usize::from(!kind.is_one_shot());
+        self.recursive -= usize::from(kind == WatchKind::Recursive);
     }
 }
 
@@ -119,46 +187,31 @@ impl<W> Entry<W> {
 #[derive(Debug)]
 pub(crate) struct Watches<W> {
     entries: HashMap<Arc<str>, Entry<W>>,
-    /// Recursive watchers; if none, events need not look at ancestors.
-    recursive: usize,
-    len: usize,
+    count: Count,
     /// The path of the last implied event, until another comes or a watch is armed.
     implied: Option<Arc<str>>,
 }
 
 impl<W> Watches<W> {
     pub(crate) fn new() -> Self {
-        Self { entries: HashMap::new(), recursive: 0, len: 0, implied: None }
+        Self { entries: HashMap::new(), count: Count::default(), implied: None }
     }
 
     /// The number of watchers.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.count.all
     }
 
-    /// Notes that a request which arms `path` goes out.
-    pub(crate) fn arming(&mut self, path: &Arc<str>, kind: WatchKind) {
+    /// Notes that a request which arms `path` goes out. False if it must not ask for the watch: a
+    /// one-shot one under a persistent one that brings its event.
+    pub(crate) fn arming(&mut self, path: &Arc<str>, kind: WatchKind) -> bool {
         let entry = self.entries.entry(path.clone()).or_default();
+        let ask = !kind.is_one_shot() || !entry.covers(kind);
         entry.arming += 1;
         if !kind.is_one_shot() {
             entry.arming_lasting += 1;
         }
-    }
-
-    /// Whether a one-shot watch of `kind` on `path` is covered by a persistent watch which the
-    /// server holds or is about to hold, and so must not be armed.
-    pub(crate) fn covered(&self, path: &str, kind: WatchKind) -> bool {
-        let Some(entry) = self.entries.get(path) else {
-            return false;
-        };
-        if entry.arming_lasting > 0 {
-            return true;
-        }
-        entry.any(|k| match k {
-            WatchKind::Persistent => true,
-            WatchKind::Recursive => kind != WatchKind::Child,
-            _ => false,
-        })
+        ask
     }
 
     /// Whether a lasting watch sits on `path`.
@@ -170,12 +223,9 @@ impl<W> Watches<W> {
 
     /// The reply came and armed the watch: from here on it hears events.
     pub(crate) fn armed(&mut self, path: &Arc<str>, kind: WatchKind, id: WatchId, sink: W) {
-        self.len += 1;
         // The server's next event may be of after this, so none is a repetition any more.
         self.implied = None;
-        if kind == WatchKind::Recursive {
-            self.recursive += 1;
-        }
+        self.count.add(kind);
         let entry = self.entries.entry(path.clone()).or_default();
         entry.settle(kind);
         entry.watchers.push(Watcher { id, kind, sink });
@@ -210,19 +260,17 @@ impl<W> Watches<W> {
     /// Removes one watcher and gives it back, with what the server must be told.
     pub(crate) fn remove(&mut self, path: &str, id: WatchId) -> Option<(W, Disarm)> {
         let entry = self.entries.get_mut(path)?;
-        let at = entry.watchers.iter().position(|w| w.id == id)?;
-        let gone = entry.watchers.swap_remove(at);
-        self.len -= 1;
-        if gone.kind == WatchKind::Recursive {
-            self.recursive -= 1;
-        }
+        let mut gone = None;
+        entry.watchers.take_if(|w| w.id == id, |w| gone = Some(w));
+        let gone = gone?;
         let kind = gone.kind;
+        self.count.remove(kind);
         let still = entry.any(|k| k == kind || (k != WatchKind::Child && kind.shares_table(k)));
         let lasting = entry.any(|k| !k.is_one_shot());
         let disarm = if entry.arming > 0 {
             entry.stale = true;
             Disarm::Nothing
-        } else if entry.watchers.is_empty() {
+        } else if entry.is_unused() {
             let any = entry.stale || !kind.is_one_shot();
             self.entries.remove(path);
             Disarm::Remove(if any { 3 } else { kind.watcher_type() })
@@ -247,21 +295,21 @@ impl<W> Watches<W> {
         &mut self,
         path: &str,
         wanted: impl Fn(WatchKind) -> bool,
-    ) -> Vec<(WatchId, W)> {
-        let Some(entry) = self.entries.get_mut(path) else {
-            return Vec::new();
-        };
-        let (gone, kept) = std::mem::take(&mut entry.watchers)
-            .into_iter()
-            .partition(|w: &Watcher<W>| wanted(w.kind));
-        let gone: Vec<Watcher<W>> = gone;
-        entry.watchers = kept;
-        self.len -= gone.len();
-        self.recursive -= gone.iter().filter(|w| w.kind == WatchKind::Recursive).count();
-        if entry.is_unused() {
-            self.entries.remove(path);
+        mut gone: impl FnMut(&Arc<str>, WatchId, W),
+    ) -> usize {
+        let Some((path, mut entry)) = self.entries.remove_entry(path) else { return 0 };
+        let before = self.count.all;
+        entry.watchers.take_if(
+            |w| wanted(w.kind),
+            |w| {
+                self.count.remove(w.kind);
+                gone(&path, w.id, w.sink);
+            },
+        );
+        if !entry.is_unused() {
+            self.entries.insert(path, entry);
         }
-        gone.into_iter().map(|w| (w.id, w.sink)).collect()
+        before - self.count.all
     }
 
     /// The node whose children changed by this event of one of them, if somebody watches them.
@@ -285,41 +333,62 @@ impl<W> Watches<W> {
         event == EventKind::ChildrenChanged && implied.as_deref() == Some(path)
     }
 
-    /// Calls `hear(id, sink, is its last)` for each watcher that the event concerns, and removes
-    /// the one-shot ones. Tells whether the server now holds a watch on `path` that nobody wants.
+    /// Calls `hear(id, sink, path, is its last)` for each watcher that the event concerns, and
+    /// removes the one-shot ones. Tells whether the server now holds a watch on `path` that nobody
+    /// wants.
     pub(crate) fn fire(
         &mut self,
         event: EventKind,
         path: &str,
-        mut hear: impl FnMut(WatchId, &W, bool),
-    ) -> Disarm {
+        mut hear: impl FnMut(WatchId, W, &Arc<str>, bool),
+    ) -> Disarm
+    where
+        W: Clone,
+    {
         let mut disarm = Disarm::Nothing;
-        if let Some(entry) = self.entries.get_mut(path) {
-            let before = entry.watchers.len();
-            entry.watchers.retain(|w| {
-                if !w.kind.hears(event, true) {
-                    return true;
+        // The name that the watchers get: the table's own, if it has one.
+        let mut name = None;
+        // Most events end the only watch that they are for: one look is then enough, and the next
+        // read of the path makes its place anew. Beside lasting watches it takes a look first.
+        let spends = self.count.lasting == 0
+            || self.entries.get(path).is_some_and(|e| e.any(|k| k.is_spent_by(event)));
+        if spends {
+            if let Some((known, mut entry)) = self.entries.remove_entry(path) {
+                for w in entry.watchers.as_slice() {
+                    if !w.kind.is_one_shot() && w.kind.hears(event, true) {
+                        hear(w.id, w.sink.clone(), &known, false);
+                    }
                 }
-                hear(w.id, &w.sink, w.kind.is_one_shot());
-                !w.kind.is_one_shot()
-            });
-            self.len -= before - entry.watchers.len();
-            if entry.is_unused() {
-                if entry.stale {
+                entry.watchers.take_if(
+                    |w| w.kind.is_spent_by(event),
+                    |w| {
+                        self.count.remove(w.kind);
+                        hear(w.id, w.sink, &known, true);
+                    },
+                );
+                name = Some(known.clone());
+                if !entry.is_unused() {
+                    self.entries.insert(known, entry);
+                } else if entry.stale {
                     disarm = Disarm::Remove(3);
                 }
-                self.entries.remove(path);
             }
+        } else if let Some((known, entry)) = self.entries.get_key_value(path) {
+            for w in entry.watchers.as_slice().iter().filter(|w| w.kind.hears(event, true)) {
+                hear(w.id, w.sink.clone(), known, false);
+            }
+            name = Some(known.clone());
         }
-        if self.recursive > 0 {
+        if self.count.recursive > 0 {
+            let name = name.unwrap_or_else(|| path.into());
             let mut rest = path;
             while let Some((parent, _)) = rest.rsplit_once('/') {
                 let at = if parent.is_empty() { "/" } else { parent };
                 if at != path {
                     if let Some(entry) = self.entries.get(at) {
-                        for w in &entry.watchers {
+                        for w in entry.watchers.as_slice() {
                             if w.kind == WatchKind::Recursive && w.kind.hears(event, false) {
-                                hear(w.id, &w.sink, false);
+                                hear(w.id, w.sink.clone(), &name, false);
                             }
                         }
                     }
@@ -334,9 +403,12 @@ impl<W> Watches<W> {
     }
 
     /// Visits every lasting watcher: after a reconnect they may have missed events.
-    pub(crate) fn lasting(&self, mut visit: impl FnMut(&str, WatchId, &W)) {
+    pub(crate) fn lasting(&self, mut visit: impl FnMut(&Arc<str>, WatchId, &W)) {
+        if self.count.lasting == 0 {
+            return;
+        }
         for (path, entry) in &self.entries {
-            for w in entry.watchers.iter().filter(|w| !w.kind.is_one_shot()) {
+            for w in entry.watchers.as_slice().iter().filter(|w| !w.kind.is_one_shot()) {
                 visit(path, w.id, &w.sink);
             }
         }
@@ -352,30 +424,23 @@ impl<W> Watches<W> {
     }
 
     /// Empties the table, giving each watcher its last word.
-    pub(crate) fn end(&mut self, mut visit: impl FnMut(&str, WatchId, W)) {
-        for (path, entry) in self.entries.drain() {
-            for w in entry.watchers {
-                visit(&path, w.id, w.sink);
-            }
+    pub(crate) fn end(&mut self, mut visit: impl FnMut(&Arc<str>, WatchId, W)) {
+        for (path, entry) in std::mem::take(&mut self.entries) {
+            entry.watchers.into_each(|w| visit(&path, w.id, w.sink));
         }
-        self.recursive = 0;
-        self.len = 0;
+        self.count = Count::default();
     }
 
-    /// Cuts everything into SetWatches bodies: each batch is five lists of paths, and no batch
-    /// has more than `max` encoded bytes unless it is a single path.
+    /// Cuts everything into SetWatches requests: `send` gets one after the other, none of which has
+    /// more than `max` bytes unless it is a single path.
     ///
     /// The server refuses frames over its `jute.maxbuffer` by closing the connection, so one
     /// request for all watches would keep a large client out for ever (ZOOKEEPER-706).
-    pub(crate) fn batches(&self, max: usize) -> Vec<[Vec<&str>; 5]> {
-        // Header, relative zxid and the five counts.
-        const FIXED: usize = 8 + 8 + 5 * 4;
-        let mut batches = Vec::new();
-        let mut batch: [Vec<&str>; 5] = Default::default();
-        let mut size = FIXED;
+    pub(crate) fn batches(&self, max: usize, mut send: impl FnMut(&SetWatches)) {
+        let mut batch = SetWatches::new();
         for (path, entry) in &self.entries {
             let mut lists = [false; 5];
-            for w in &entry.watchers {
+            for w in entry.watchers.as_slice() {
                 if let Some(list) = lists.get_mut(w.kind.list()) {
                     *list = true;
                 }
@@ -384,23 +449,21 @@ impl<W> Watches<W> {
                 if !wanted {
                     continue;
                 }
-                let cost = 4 + path.len();
-                if size + cost > max && size > FIXED {
-                    batches.push(std::mem::take(&mut batch));
-                    size = FIXED;
+                if !batch.is_empty() && batch.len_with(path) + REQUEST_HEADER > max {
+                    send(&batch);
+                    batch.clear();
                 }
-                size += cost;
-                if let Some(paths) = batch.get_mut(list) {
-                    paths.push(path);
-                }
+                batch.push(list, path);
             }
         }
-        if size > FIXED {
-            batches.push(batch);
+        if !batch.is_empty() {
+            send(&batch);
         }
-        batches
     }
 }
+
+/// What stands before the body of a request: xid and operation.
+const REQUEST_HEADER: usize = 8;
 
 impl<W> Entry<W> {
     fn settle(&mut self, kind: WatchKind) {
@@ -413,7 +476,7 @@ impl<W> Entry<W> {
 
 impl<W> Default for Entry<W> {
     fn default() -> Self {
-        Self { watchers: Vec::new(), arming: 0, arming_lasting: 0, stale: false }
+        Self { watchers: Few::None, arming: 0, arming_lasting: 0, stale: false }
     }
 }
 

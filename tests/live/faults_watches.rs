@@ -78,7 +78,7 @@ fn watch_all(client: &Client, numbers: Range<usize>, calls: &Arc<Calls>) {
             let calls = Arc::clone(calls);
             let due = if number % 2 == 0 { EventKind::Deleted } else { EventKind::Created };
             let exists = op::Exists::new(path(number)).watch(move |event| {
-                let right = event.kind == due && event.path == path(number);
+                let right = event.kind == due && *event.path == path(number);
                 calls.wrong.fetch_add(usize::from(!right), Ordering::Relaxed);
                 calls.by_watch[number].fetch_add(1, Ordering::Relaxed);
                 calls.total.fetch_add(1, Ordering::Relaxed);

@@ -52,6 +52,7 @@ const NO_OPERATIONS: &[&str] = &[
     "AuthInfo",
     "CreateMode",
     "Created",
+    "Data",
     "ReadItem",
     "ReadOutcome",
     "Version",
@@ -132,8 +133,10 @@ impl Ground<'_> {
 
     #[track_caller]
     fn three_results<O: Operation>(&self, make: impl Fn(usize) -> O) -> [Result<O::Reply>; 3] {
-        let name = std::any::type_name::<O>().rsplit("::").next();
-        self.shown.borrow_mut().insert(name.expect("a type has a name").to_owned());
+        let name = std::any::type_name::<O>().rsplit("::").next().expect("a type has a name");
+        // Without its lifetime.
+        let name = name.split_once('<').map_or(name, |(name, _)| name);
+        self.shown.borrow_mut().insert(name.to_owned());
         let called = self.zk.call(make(0));
         let waited = poll(self.zk.submit(make(1)).expect("room in flight"));
         let (tell, told) = channel();
@@ -432,7 +435,7 @@ fn add_watch(g: &Ground<'_>) {
         g.three_ways(|n| {
             let tell = tell.clone();
             op::AddWatch::new(&paths[n], mode, move |event| {
-                let _ = tell.send((n, event.kind, event.path));
+                let _ = tell.send((n, event.kind, event.path.to_string()));
             })
         });
         for (n, path) in paths.iter().enumerate() {
@@ -492,7 +495,7 @@ fn configuration(g: &Ground<'_>) {
         assert!(now.mzxid > stat.mzxid);
     }
     let event = watch.recv_timeout(patience()).expect("a change");
-    assert_eq!((event.kind, event.path.as_str()), (EventKind::DataChanged, "/zookeeper/config"));
+    assert_eq!((event.kind, &*event.path), (EventKind::DataChanged, "/zookeeper/config"));
     let nobody = Client::connect(&g.node.connect_string()).expect("serves");
     let refused = nobody.call(op::Reconfig::new().members(me));
     assert_eq!(refused.expect_err("not everybody may").code(), Some(Code::NoAuth));

@@ -119,7 +119,7 @@ fn b4_each_history_of_a_disconnect_leaves_its_mark() {
     let mut armed = 0;
     for (_, kind, path, watch, wanted) in &set {
         let told: Vec<_> = watch.try_iter().map(|event| (event.kind, event.path)).collect();
-        let wanted: Vec<_> = wanted.iter().map(|kind| (*kind, path.clone())).collect();
+        let wanted: Vec<_> = wanted.iter().map(|kind| (*kind, path.as_str().into())).collect();
         assert_eq!(told, wanted, "{path}");
         let still = !kind.is_one_shot() || told.is_empty();
         armed += usize::from(still);

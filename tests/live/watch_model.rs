@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -53,7 +54,7 @@ struct Watcher {
     path: String,
     handle: Watch,
     /// What it has heard since the last comparison.
-    heard: Vec<(EventKind, String)>,
+    heard: Vec<(EventKind, Arc<str>)>,
     over: bool,
 }
 
@@ -78,7 +79,7 @@ impl Model {
                 }
             };
             if hears {
-                watcher.heard.push((event, path.to_owned()));
+                watcher.heard.push((event, path.into()));
                 watcher.over = watcher.kind.is_one_shot();
             }
         }
@@ -92,7 +93,7 @@ impl Model {
                 Kind::Persistent | Kind::Recursive => kind == WatcherType::Any,
             };
             if meant && watcher.path == path {
-                watcher.heard.push((EventKind::Ended, path.to_owned()));
+                watcher.heard.push((EventKind::Ended, path.into()));
                 watcher.over = true;
             }
         }

@@ -141,7 +141,7 @@ fn lasting_watches_hear_every_event_in_order() {
     }
     for n in 0..300 {
         let event = watch.recv_timeout(patience()).expect("an event");
-        assert_eq!((event.kind, event.path), (EventKind::Created, format!("/{n}")));
+        assert_eq!((event.kind, &*event.path), (EventKind::Created, &*format!("/{n}")));
     }
 }
 
@@ -220,7 +220,7 @@ fn ends(end: End) {
     for (kind, path, watch, heard) in set {
         let last = last_call(kind, end, &heard);
         assert_eq!((last.kind, last.state), (EventKind::Ended, state), "{kind:?}");
-        assert_eq!(last.path, path);
+        assert_eq!(*last.path, path);
         assert!(last.is_end());
         assert_eq!(watch.recv_timeout(patience()), Ok(last), "{kind:?}, {end:?}");
         assert_eq!(watch.recv(), None, "{kind:?}, {end:?}");

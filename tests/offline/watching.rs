@@ -135,7 +135,7 @@ fn b3_event_is_queued_before_the_reply_that_came_after_it() {
     for round in 0..ROUNDS {
         client.get_data("/v").expect("yes");
         let event = watch.try_recv().expect("it was there before the reply");
-        assert_eq!(event.path, format!("/v/{round}"));
+        assert_eq!(*event.path, format!("/v/{round}"));
         assert_eq!(watch.try_recv(), Err(WatchWait::Empty));
     }
 }
@@ -240,7 +240,7 @@ fn b10_flood_on_a_slow_callback_loses_nothing_and_starves_no_ping() {
         heard.lock().expect("one thread").len() == EVENTS
     });
     let heard = heard.lock().expect("one thread");
-    assert!(heard.iter().enumerate().all(|(n, path)| *path == format!("/f/{n}")), "in order");
+    assert!(heard.iter().enumerate().all(|(n, path)| **path == format!("/f/{n}")), "in order");
 }
 
 #[test]

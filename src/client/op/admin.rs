@@ -7,6 +7,7 @@ use super::{Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
 use crate::client::watch::Watcher;
 use crate::error::Result;
+use crate::proto::buffer::Buffer;
 use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
 use crate::proto::reply;
@@ -71,9 +72,9 @@ macro_rules! path_operation {
                 true
             }
 
-            fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+            fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
                 let path = server_path($method, &self.path, chroot)?;
-                let encoded = Encoded::new(OpCode::$op, 4 + path.len(), |out| {
+                let encoded = Encoded::new(out, OpCode::$op, 4 + path.len(), |out| {
                     PathRequest { path: &path }.encode(&mut Writer::new(out));
                 });
                 Ok((encoded, ()))
@@ -140,8 +141,8 @@ impl Encode for WhoAmI {
         true
     }
 
-    fn encode(&mut self, _: &Chroot) -> Result<(Encoded, ())> {
-        Ok((Encoded::new(OpCode::WhoAmI, 0, |_| {}), ()))
+    fn encode(&mut self, _: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
+        Ok((Encoded::new(out, OpCode::WhoAmI, 0, |_| {}), ()))
     }
 }
 
@@ -193,10 +194,10 @@ impl Encode for GetConfig {
         true
     }
 
-    fn encode(&mut self, _: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, _: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let watcher = self.watcher.take();
         let watch = watcher.is_some();
-        let encoded = Encoded::new(OpCode::GetData, 5 + CONFIG_PATH.len(), |out| {
+        let encoded = Encoded::new(out, OpCode::GetData, 5 + CONFIG_PATH.len(), |out| {
             WatchedRead { path: CONFIG_PATH, watch }.encode(&mut Writer::new(out));
         });
         Ok((encoded.watch(CONFIG_PATH, WatchKind::Data, watcher), ()))
@@ -207,7 +208,7 @@ impl Operation for GetConfig {
     type Reply = (Vec<u8>, Stat);
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
-        let (data, stat) = reply::data(answer.ok()?.body)?;
+        let (data, stat) = answer.data()?;
         Ok((data.unwrap_or_default(), stat))
     }
 }
@@ -264,8 +265,8 @@ impl Encode for Reconfig {
         ""
     }
 
-    fn encode(&mut self, _: &Chroot) -> Result<(Encoded, ())> {
-        let encoded = Encoded::new(OpCode::Reconfig, 256, |out| {
+    fn encode(&mut self, _: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
+        let encoded = Encoded::new(out, OpCode::Reconfig, 256, |out| {
             ReconfigRequest {
                 joining: self.joining.as_deref(),
                 leaving: self.leaving.as_deref(),
@@ -282,7 +283,7 @@ impl Operation for Reconfig {
     type Reply = (Vec<u8>, Stat);
 
     fn decode(answer: Answer<'_>, (): ()) -> Result<Self::Reply, Unread> {
-        let (data, stat) = reply::data(answer.ok()?.body)?;
+        let (data, stat) = answer.data()?;
         Ok((data.unwrap_or_default(), stat))
     }
 }

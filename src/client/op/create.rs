@@ -9,6 +9,7 @@ use crate::client::chroot::Chroot;
 use crate::error::{Error, Result};
 use crate::path;
 use crate::proto::acl::Acl;
+use crate::proto::buffer::Buffer;
 use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
 use crate::proto::reply;
@@ -185,12 +186,12 @@ impl Encode for Create<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let op = self.check()?;
         let path = chroot.down(&self.path);
         let len =
             path.len() + self.data.as_ref().map_or(0, |data| data.len()) + 64 * self.acl.len();
-        let encoded = Encoded::new(op, len, |out| self.write(&path, &mut Writer::new(out)));
+        let encoded = Encoded::new(out, op, len, |out| self.write(&path, &mut Writer::new(out)));
         Ok((encoded, ()))
     }
 }

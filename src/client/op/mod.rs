@@ -45,6 +45,8 @@ use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::jute::DecodeError;
 use crate::proto::opcode::OpCode;
+use crate::proto::reply;
+use crate::proto::stat::Stat;
 use crate::session::machine;
 use crate::session::watches::WatchKind;
 
@@ -62,6 +64,8 @@ pub trait Operation: sealed::Encode {
 }
 
 pub(crate) mod sealed {
+    use std::ops::{Deref, Range};
+
     use super::{Buffer, Chroot, Code, DecodeError, Encoded, Error, OpCode};
 
     /// The way down.
@@ -78,7 +82,12 @@ pub(crate) mod sealed {
             false
         }
 
-        fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, Self::Memo), Error>;
+        /// Appends one request to `out`.
+        fn encode(
+            &mut self,
+            chroot: &Chroot,
+            out: &mut Buffer,
+        ) -> Result<(Encoded, Self::Memo), Error>;
     }
 
     /// The way up: the answer as it came.
@@ -88,8 +97,36 @@ pub(crate) mod sealed {
         pub(crate) op: OpCode,
         pub(crate) code: Code,
         pub(crate) zxid: i64,
-        pub(crate) body: Buffer,
+        pub(crate) body: Body<'a>,
         pub(crate) chroot: &'a Chroot,
+    }
+
+    /// The bytes of an answer: by themselves, or among those of others.
+    #[derive(Debug)]
+    pub(crate) enum Body<'a> {
+        Own(Buffer),
+        Part(&'a [u8]),
+    }
+
+    impl Deref for Body<'_> {
+        type Target = [u8];
+
+        fn deref(&self) -> &[u8] {
+            match self {
+                Self::Own(buffer) => buffer,
+                Self::Part(bytes) => bytes,
+            }
+        }
+    }
+
+    impl Body<'_> {
+        /// Some of the bytes, in memory of their own.
+        pub(crate) fn into_part(self, part: Range<usize>) -> Vec<u8> {
+            match self {
+                Self::Own(buffer) => buffer.into_part(part.start, part.end),
+                Self::Part(bytes) => bytes.get(part).unwrap_or_default().to_vec(),
+            }
+        }
     }
 
     /// Why an answer is not a reply.
@@ -114,10 +151,9 @@ pub(crate) mod sealed {
 
 use sealed::{Answer, Unread};
 
-/// A request ready to be queued.
+/// What is to be known of a request that was encoded.
 #[derive(Debug)]
 pub struct Encoded {
-    pub(crate) frame: Buffer,
     pub(crate) op: OpCode,
     pub(crate) watch: Option<WatchSetup>,
     /// The watches that the request removes: path and `WatcherType`.
@@ -133,10 +169,10 @@ pub(crate) struct WatchSetup {
 }
 
 impl Encoded {
-    fn new(op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut frame = Buffer::with_room(12 + body_len);
-        machine::build(&mut frame, op, body);
-        Self { frame, op, watch: None, removes: None }
+    fn new(out: &mut Buffer, op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
+        out.make_room(12 + body_len);
+        machine::build(out, op, body);
+        Self { op, watch: None, removes: None }
     }
 
     fn watch(mut self, path: &str, kind: WatchKind, watcher: Option<Watcher>) -> Self {
@@ -146,6 +182,13 @@ impl Encoded {
 }
 
 impl Answer<'_> {
+    /// The data and `Stat` of a node.
+    fn data(self) -> Result<(Option<Vec<u8>>, Stat), Unread> {
+        let body = self.ok()?.body;
+        let (data, stat) = reply::data(&body)?;
+        Ok((data.map(|part| body.into_part(part)), stat))
+    }
+
     /// The answer of an operation for which every code but OK is a refusal.
     fn ok(self) -> Result<Self, Unread> {
         match self.code {

@@ -8,6 +8,7 @@ use crate::client::chroot::Chroot;
 use crate::client::watch::Watcher;
 use crate::error::{Error, Result};
 use crate::proto::acl::Acl;
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::jute::Writer;
 use crate::proto::multi::{self, MultiResult, MultiWriter};
@@ -64,11 +65,11 @@ macro_rules! watched_read {
                     true
                 }
 
-                fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+                fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
                 let path = server_path($method, &self.path, chroot)?;
                 let watcher = self.watcher.take();
                 let watch = watcher.is_some();
-                let encoded = Encoded::new(OpCode::$op, 5 + path.len(), |out| {
+                let encoded = Encoded::new(out, OpCode::$op, 5 + path.len(), |out| {
                     WatchedRead { path: &path, watch }.encode(&mut Writer::new(out));
                 });
                 Ok((encoded.watch(&path, WatchKind::$kind, watcher), ()))
@@ -100,7 +101,7 @@ watched_read! {
     /// Reads a node's data and [`Stat`]. Null data reads as empty; see [`GetDataOrNull`].
     GetData, GetData, Data, "get_data", (Vec<u8>, Stat),
     |answer| {
-        let (data, stat) = reply::data(answer.ok()?.body)?;
+        let (data, stat) = answer.data()?;
         Ok((data.unwrap_or_default(), stat))
     }
 }
@@ -108,7 +109,7 @@ watched_read! {
 watched_read! {
     /// Reads a node's data and [`Stat`], telling null data (`None`) from empty data.
     GetDataOrNull, GetData, Data, "get_data", (Option<Vec<u8>>, Stat),
-    |answer| Ok(reply::data(answer.ok()?.body)?)
+    |answer| answer.data()
 }
 
 watched_read! {
@@ -152,9 +153,9 @@ impl Encode for GetAcl<'_> {
         true
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("get_acl", &self.path, chroot)?;
-        let encoded = Encoded::new(OpCode::GetAcl, 4 + path.len(), |out| {
+        let encoded = Encoded::new(out, OpCode::GetAcl, 4 + path.len(), |out| {
             PathRequest { path: &path }.encode(&mut Writer::new(out));
         });
         Ok((encoded, ()))
@@ -238,7 +239,7 @@ impl Encode for MultiRead {
         true
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, usize)> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, usize)> {
         if self.items.is_empty() {
             return Err(Error::invalid("multi_read", "", "there is nothing to read"));
         }
@@ -251,7 +252,7 @@ impl Encode for MultiRead {
             paths.push((op, server_path("multi_read", path, chroot)?));
         }
         let len = paths.iter().map(|(_, path)| 14 + path.len()).sum::<usize>() + 9;
-        let encoded = Encoded::new(OpCode::MultiRead, len, |out| {
+        let encoded = Encoded::new(out, OpCode::MultiRead, len, |out| {
             let mut writer = MultiWriter::new(out);
             for (op, path) in &paths {
                 WatchedRead { path, watch: false }.encode(&mut writer.op(*op));

@@ -7,6 +7,7 @@ use super::{Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
 use crate::client::watch::Watcher;
 use crate::error::Result;
+use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
@@ -67,13 +68,13 @@ impl Encode for AddWatch<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("add_watch", &self.path, chroot)?;
         let (mode, kind) = match self.mode {
             WatchMode::Persistent => (0, WatchKind::Persistent),
             WatchMode::Recursive => (1, WatchKind::Recursive),
         };
-        let encoded = Encoded::new(OpCode::AddWatch, 8 + path.len(), |out| {
+        let encoded = Encoded::new(out, OpCode::AddWatch, 8 + path.len(), |out| {
             AddWatchRequest { path: &path, mode }.encode(&mut Writer::new(out));
         });
         Ok((encoded.watch(&path, kind, self.watcher.take()), ()))
@@ -146,10 +147,10 @@ impl Encode for RemoveWatches<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("remove_watches", &self.path, chroot)?;
         let kind = self.kind.raw();
-        let mut encoded = Encoded::new(OpCode::RemoveWatches, 8 + path.len(), |out| {
+        let mut encoded = Encoded::new(out, OpCode::RemoveWatches, 8 + path.len(), |out| {
             RemoveWatchesRequest { path: &path, kind }.encode(&mut Writer::new(out));
         });
         encoded.removes = Some((path.as_ref().into(), kind));
@@ -193,10 +194,10 @@ impl Encode for CheckWatches<'_> {
         true
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("check_watches", &self.path, chroot)?;
         let kind = self.kind.raw();
-        let encoded = Encoded::new(OpCode::CheckWatches, 8 + path.len(), |out| {
+        let encoded = Encoded::new(out, OpCode::CheckWatches, 8 + path.len(), |out| {
             RemoveWatchesRequest { path: &path, kind }.encode(&mut Writer::new(out));
         });
         Ok((encoded, ()))

@@ -7,6 +7,7 @@ use super::{Data, Encoded, Operation, server_path};
 use crate::client::chroot::Chroot;
 use crate::error::{Error, Result};
 use crate::proto::acl::Acl;
+use crate::proto::buffer::Buffer;
 use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
 use crate::proto::reply;
@@ -90,11 +91,11 @@ impl Encode for SetData<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("set_data", &self.path, chroot)?;
         let len = 12 + path.len() + self.data.as_ref().map_or(0, |data| data.len());
         let mut written = Ok(());
-        let encoded = Encoded::new(OpCode::SetData, len, |out| {
+        let encoded = Encoded::new(out, OpCode::SetData, len, |out| {
             written = self.write(&path, &mut Writer::new(out));
         });
         written.map(|()| (encoded, ()))
@@ -148,10 +149,10 @@ impl Encode for Delete<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("delete", &self.path, chroot)?;
         let mut written = Ok(());
-        let encoded = Encoded::new(OpCode::Delete, 8 + path.len(), |out| {
+        let encoded = Encoded::new(out, OpCode::Delete, 8 + path.len(), |out| {
             written = self.write(&path, &mut Writer::new(out));
         });
         written.map(|()| (encoded, ()))
@@ -197,7 +198,7 @@ impl Encode for SetAcl<'_> {
         &self.path
     }
 
-    fn encode(&mut self, chroot: &Chroot) -> Result<(Encoded, ())> {
+    fn encode(&mut self, chroot: &Chroot, out: &mut Buffer) -> Result<(Encoded, ())> {
         let path = server_path("set_acl", &self.path, chroot)?;
         if self.acl.is_empty() {
             let why = "the ACL is empty: nobody could do anything with the node";
@@ -205,7 +206,7 @@ impl Encode for SetAcl<'_> {
         }
         let version = self.version.wire("set_acl", &self.path)?;
         let len = 12 + path.len() + 64 * self.acl.len();
-        let encoded = Encoded::new(OpCode::SetAcl, len, |out| {
+        let encoded = Encoded::new(out, OpCode::SetAcl, len, |out| {
             SetAclRequest { path: &path, acl: &self.acl, version }.encode(&mut Writer::new(out));
         });
         Ok((encoded, ()))

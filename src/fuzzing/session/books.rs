@@ -80,7 +80,7 @@ impl Books {
         let mut last_failed = None;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Done { token, outcome, armed } => {
+                Effect::Done { token, outcome, armed, .. } => {
                     let owed = self.owed.remove(&token);
                     assert!(owed.is_some(), "{token:?} ends twice: {outcome:?}");
                     if let (Outcome::Failed(failure), Some(owed)) = (&outcome, owed) {

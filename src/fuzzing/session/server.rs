@@ -122,7 +122,7 @@ impl Server {
 
     pub(super) fn notification(&mut self, script: &mut Script<'_>) -> Vec<u8> {
         self.in_step &= self.welcomed;
-        let path = script.pick(&PATHS).to_owned();
+        let path = script.pick(&PATHS).into();
         let mut body = Vec::new();
         let event = WatcherEvent { kind: script.pick(&EVENTS), state: 3, path };
         event.encode(&mut Writer::new(&mut body));

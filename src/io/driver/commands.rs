@@ -11,6 +11,7 @@ use super::{Closing, Driver, MAX_COMMANDS, MAX_OUT, SWEEP_EVERY, Sink};
 use crate::io::completion::Completion;
 use crate::io::probe::Verdict;
 use crate::session::hosts::Host;
+use crate::session::link::Owner;
 use crate::session::state::SessionState;
 use crate::session::watches::WatchId;
 use crate::session::{Change, Effect, Failure, Outcome, Request};
@@ -121,7 +122,7 @@ impl Driver {
             if submit.request.token.claim() {
                 self.machine.send(submit.request, now);
             } else {
-                self.finished += 1;
+                self.finished += submit.request.count as usize;
                 self.forget(submit);
             }
         } else if !(self.wait_disconnected || submit.patient || self.machine.is_serving()) {
@@ -143,7 +144,7 @@ impl Driver {
             if submit.request.token.claim() {
                 self.machine.send(submit.request, now);
             } else {
-                self.finished += 1;
+                self.finished += submit.request.count as usize;
                 self.forget(submit);
             }
         }
@@ -151,12 +152,12 @@ impl Driver {
 
     /// Answers a request that was not sent, after what was decided before it.
     pub(super) fn refuse(&mut self, submit: Submit, failure: Failure) {
-        let Request { change, token, .. } = submit.request;
+        let Request { change, token, count, .. } = submit.request;
         if let Some(Change::Arm(arming)) = change.map(|change| *change) {
             self.effects.push(Effect::Forget { id: arming.id, sink: arming.sink });
         }
         let outcome = Outcome::Failed(failure);
-        self.effects.push(Effect::Done { token, outcome, armed: None });
+        self.effects.push(Effect::Done { token, outcome, count, armed: None });
     }
 
     /// Drops a request that nobody waits for any more.
@@ -188,7 +189,7 @@ impl Driver {
                 Command::Submit(submit) => self.refuse(submit, failure),
                 Command::AddAuth { token, .. } => {
                     let outcome = Outcome::Failed(failure);
-                    self.effects.push(Effect::Done { token, outcome, armed: None });
+                    self.effects.push(Effect::Done { token, outcome, count: 1, armed: None });
                 }
                 _ => {}
             }
@@ -228,14 +229,14 @@ impl Driver {
             timed_out
         };
         for sent in self.machine.in_flight_mut() {
-            if let crate::session::link::Owner::User(token) = &mut sent.owner {
+            if let Owner::User(token) | Owner::Batch(token, _) = &mut sent.owner {
                 look(token);
             }
         }
         let mut kept = VecDeque::with_capacity(self.backlog.len());
         for mut submit in std::mem::take(&mut self.backlog) {
             if look(&mut submit.request.token) {
-                self.finished += 1;
+                self.finished += submit.request.count as usize;
                 self.forget(submit);
             } else {
                 kept.push_back(submit);

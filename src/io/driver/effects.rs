@@ -52,8 +52,8 @@ impl Driver {
 
     pub(super) fn on_effect(&mut self, effect: Effect<Completion, Sink>, now: Instant) {
         match effect {
-            Effect::Done { token, outcome, armed } => {
-                self.finished += 1;
+            Effect::Done { token, outcome, count, armed } => {
+                self.finished += count as usize;
                 match (token.finish(outcome), armed) {
                     (Ok(wake), _) => self.to_wake(wake),
                     // The caller timed out before its watch was set: take the watch back.
@@ -67,9 +67,7 @@ impl Driver {
                 Sink::Callback => {
                     let _ = self.shared.events.send(Event::Fire { id, event, last });
                 }
-                Sink::Handle(handle) => {
-                    let _ = handle.send(event);
-                }
+                Sink::Handle(post) => post.put(event),
             },
             Effect::Forget { id, sink } => {
                 if matches!(sink, Sink::Callback) {

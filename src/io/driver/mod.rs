@@ -21,10 +21,10 @@ use crate::io::completion::Completion;
 use crate::io::dial::{Dialed, Dialer};
 use crate::io::dispatch::StateCallback;
 use crate::io::life::{Life, LifeLine};
+use crate::io::mailbox::Post;
 use crate::io::shared::Shared;
 use crate::io::transport::Transport;
 use crate::proto::frame::FrameBuffer;
-use crate::session::event::WatchedEvent;
 use crate::session::hosts::{Host, HostList};
 use crate::session::state::SessionState;
 use crate::session::{Drop, Effect, Machine, Options};
@@ -35,7 +35,7 @@ pub(crate) enum Sink {
     /// To the callback that the event thread holds under the watch's id.
     Callback,
     /// Straight into a handle's queue, so that a slow callback cannot hold it up.
-    Handle(Sender<WatchedEvent>),
+    Handle(Post),
 }
 
 /// Why the first connection never came.

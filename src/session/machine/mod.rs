@@ -2,10 +2,11 @@
 
 mod receive;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::proto::connect::ConnectRequest;
-use crate::proto::event::{self, EventKind};
+use crate::proto::event::EventKind;
 use crate::proto::frame::{self};
 use crate::proto::header::{self, XID_AUTH, XID_PING};
 use crate::proto::jute::Writer;
@@ -15,7 +16,7 @@ use crate::session::event::WatchedEvent;
 use crate::session::heartbeat::Heartbeat;
 use crate::session::link::{LOST, Link, Owner, Phase, Sent};
 use crate::session::state::SessionState;
-use crate::session::watches::{Disarm, WatchId, Watches};
+use crate::session::watches::{Disarm, WatchId, WatchKind, Watches};
 use crate::session::{Change, Drop, Effect, Failure, Outcome, Request};
 
 /// What the machine is told once.
@@ -198,16 +199,17 @@ impl<T, W: Clone> Machine<T, W> {
     /// Queues a request; only while [`is_serving`](Self::is_serving).
     pub(crate) fn send(&mut self, mut request: Request<T, W>, now: Instant) {
         let Some(link) = &mut self.link else { return };
+        if request.count != 1 {
+            let Request { frame, count, op, token, .. } = request;
+            return link.send_batch(&frame, token, count, op, now);
+        }
         match request.change.as_deref() {
             Some(Change::Arm(arming)) => {
-                let one_shot = arming.kind.is_one_shot();
-                if one_shot && self.watches.covered(&arming.path, arming.kind) {
-                    // The watch flag is the last byte of the reads that have one.
-                    if let Some(flag) = request.frame.last_mut() {
-                        *flag = 0;
-                    }
+                let ask = self.watches.arming(&arming.path, arming.kind);
+                // The watch flag is the last byte of the reads that have one.
+                if let (false, Some(flag)) = (ask, request.frame.last_mut()) {
+                    *flag = 0;
                 }
-                self.watches.arming(&arming.path, arming.kind);
             }
             // Servers before 3.9 would take the persistent watch with the one-shot ones.
             Some(Change::Remove { path, watcher_type }) if self.watches.is_shared(path) => {
@@ -271,18 +273,16 @@ impl<T, W: Clone> Machine<T, W> {
         fx: &mut Effects<T, W>,
     ) -> usize {
         let state = self.state;
-        let ended = self.watches.take(path, |kind| kind.is_of_type(watcher_type));
-        let count = ended.len();
-        for (id, sink) in ended {
+        let of_type = |kind: WatchKind| kind.is_of_type(watcher_type);
+        self.watches.take(path, of_type, |path, id, sink| {
             let event = ended_event(path, state);
             fx.push(Effect::Fire { id, sink, event, last: true });
-        }
-        count
+        })
     }
 
     fn end_lasting_watches(&mut self, fx: &mut Effects<T, W>) {
         let mut paths = Vec::new();
-        self.watches.lasting(|path, _, _| paths.push(path.to_owned()));
+        self.watches.lasting(|path, _, _| paths.push(path.clone()));
         for path in paths {
             for lasting in [4, 5] {
                 self.end_watches(&path, lasting, fx);
@@ -367,16 +367,14 @@ impl<T, W: Clone> Machine<T, W> {
     fn establish(&mut self, now: Instant, fx: &mut Effects<T, W>) {
         let Some(link) = &mut self.link else { return };
         link.phase = Phase::Serving;
-        for lists in self.watches.batches(SET_WATCHES_MAX_LEN) {
-            let two = !lists[3].is_empty() || !lists[4].is_empty();
+        let mut bytes = Vec::new();
+        self.watches.batches(SET_WATCHES_MAX_LEN, |batch| {
+            let two = batch.needs_two();
             let op = if two { OpCode::SetWatches2 } else { OpCode::SetWatches };
-            let mut bytes = Vec::new();
-            build(&mut bytes, op, |out| {
-                let lists = [&*lists[0], &*lists[1], &*lists[2], &*lists[3], &*lists[4]];
-                event::encode_set_watches(out, self.last_zxid, lists, two);
-            });
+            bytes.clear();
+            build(&mut bytes, op, |out| batch.encode(out, self.last_zxid));
             link.send(&bytes, housekeeping(Owner::SetWatches, op, now));
-        }
+        });
         let read_only = link.read_only;
         self.enter(if read_only { SessionState::ReadOnly } else { SessionState::Connected }, fx);
         fx.push(Effect::Announce(self.state));
@@ -384,12 +382,8 @@ impl<T, W: Clone> Machine<T, W> {
             // The server arms persistent watches again but does not replay what they missed.
             let state = self.state;
             self.watches.lasting(|path, id, sink| {
-                let event = WatchedEvent {
-                    kind: EventKind::Resync,
-                    path: path.to_owned(),
-                    state,
-                    zxid: None,
-                };
+                let event =
+                    WatchedEvent { kind: EventKind::Resync, path: path.clone(), state, zxid: None };
                 fx.push(Effect::Fire { id, sink: sink.clone(), event, last: false });
             });
         }
@@ -444,22 +438,34 @@ impl<T, W: Clone> Machine<T, W> {
     }
 
     fn fail_in_flight(&mut self, link: &mut Link<T, W>, failure: Failure, fx: &mut Effects<T, W>) {
+        // The answers that came are those of the first batch.
+        let mut answers = Some(link.take_answers());
         for sent in link.drain() {
             if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
                 // The connection is gone, and with it what the server held: nothing to take back.
                 self.watches.not_armed(&arming.path, arming.kind);
                 fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
             }
-            if let Owner::User(token) = sent.owner {
-                let outcome = Outcome::Failed(failure);
-                fx.push(Effect::Done { token, outcome, armed: None });
+            match sent.owner {
+                Owner::User(token) => {
+                    let outcome = Outcome::Failed(failure);
+                    fx.push(Effect::Done { token, outcome, count: 1, armed: None });
+                }
+                Owner::Batch(token, count) => {
+                    let mut answers = answers.take().unwrap_or_default();
+                    answers.fail(failure);
+                    let outcome = Outcome::Batch(answers);
+                    fx.push(Effect::Done { token, outcome, count, armed: None });
+                }
+                _ => {}
             }
         }
     }
 
     fn fail_auths(&mut self, failure: Failure, fx: &mut Effects<T, W>) {
         for token in self.auths.iter_mut().filter_map(|auth| auth.token.take()) {
-            fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), armed: None });
+            let outcome = Outcome::Failed(failure);
+            fx.push(Effect::Done { token, outcome, count: 1, armed: None });
         }
     }
 
@@ -482,8 +488,8 @@ impl<T, W> std::fmt::Debug for Machine<T, W> {
     }
 }
 
-fn ended_event(path: &str, state: SessionState) -> WatchedEvent {
-    WatchedEvent { kind: EventKind::Ended, path: path.to_owned(), state, zxid: None }
+fn ended_event(path: &Arc<str>, state: SessionState) -> WatchedEvent {
+    WatchedEvent { kind: EventKind::Ended, path: path.clone(), state, zxid: None }
 }
 
 fn send_auth<T, W>(link: &mut Link<T, W>, auths: &[Auth<T>], index: usize) {

@@ -16,7 +16,7 @@ use crate::proto::reply;
 use crate::proto::request::AddWatchRequest;
 use crate::session::event::WatchedEvent;
 use crate::session::heartbeat::Heartbeat;
-use crate::session::link::{Match, Owner, Phase};
+use crate::session::link::{Link, Match, Owner, Phase, Sent};
 use crate::session::state::SessionState;
 use crate::session::watches::{Disarm, WatchId, WatchKind};
 use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply};
@@ -120,16 +120,16 @@ impl<T, W: Clone> Machine<T, W> {
         let kind = EventKind::from_raw(heard.kind);
         let zxid = (header.zxid > 0).then_some(header.zxid);
         let state = self.state;
-        let path = heard.path;
-        if self.watches.repeats(kind, &path) {
+        let path = &*heard.path;
+        if self.watches.repeats(kind, path) {
             return Ok(());
         }
-        let parent = self.watches.implied(kind, &path);
+        let parent = self.watches.implied(kind, path);
         let of_parent = parent.map(|parent| (EventKind::ChildrenChanged, parent));
-        for (kind, path) in [(kind, path.as_str())].into_iter().chain(of_parent) {
-            let disarm = self.watches.fire(kind, path, |id, sink, last| {
-                let event = WatchedEvent { kind, path: path.to_owned(), state, zxid };
-                fx.push(Effect::Fire { id, sink: sink.clone(), event, last });
+        for (kind, path) in [(kind, path)].into_iter().chain(of_parent) {
+            let disarm = self.watches.fire(kind, path, |id, sink, path, last| {
+                let event = WatchedEvent { kind, path: path.clone(), state, zxid };
+                fx.push(Effect::Fire { id, sink, event, last });
             });
             self.disarm(path, disarm, now);
         }
@@ -155,7 +155,7 @@ impl<T, W: Clone> Machine<T, W> {
         if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
             let body = Buffer::default();
             let reply = Reply { op: OpCode::Auth, code: 0, zxid: header.zxid, body };
-            fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed: None });
+            fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), count: 1, armed: None });
         }
         if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
             self.establish(now, fx);
@@ -175,11 +175,38 @@ impl<T, W: Clone> Machine<T, W> {
         };
         let sent = match link.answer(header) {
             Match::Found(sent) => sent,
+            Match::Kept => return Ok(()),
             Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
             Match::Unknown => return Err(protocol("an answer to no request")),
         };
+        self.on_answer(sent, header, body, now, fx)?;
+        while let Some((header, sent)) = self.link.as_mut().and_then(Link::overdue) {
+            self.on_answer(sent, &header, &[], now, fx)?;
+        }
+        Ok(())
+    }
+
+    /// The answer to `sent`, whose turn it is.
+    fn on_answer(
+        &mut self,
+        sent: Sent<T, W>,
+        header: &ReplyHeader,
+        body: &[u8],
+        now: Instant,
+        fx: &mut Effects<T, W>,
+    ) -> Result<(), Drop> {
         self.lease_from = self.lease_from.max(Some(sent.at));
         match sent.owner {
+            Owner::LaterOne | Owner::Batch(..) => {
+                if header.zxid > 0 {
+                    self.last_zxid = header.zxid;
+                }
+                if let Some(link) = &mut self.link {
+                    link.answers().push(header.err, header.zxid, body);
+                }
+                self.end_batch(sent.owner, fx);
+                verdict(header.err)
+            }
             Owner::User(token) => {
                 // Only answers move it: an event or a ping may run ahead of events of the same
                 // transaction that are still to come (ZOOKEEPER-1417).
@@ -217,18 +244,13 @@ impl<T, W: Clone> Machine<T, W> {
                 };
                 let reply =
                     Reply { op: sent.op, code, zxid: header.zxid, body: Buffer::copy_of(body) };
-                fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), armed });
+                fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), count: 1, armed });
                 if uncovered {
                     // One-shot reads sent meanwhile counted on it, and were not armed. A new
                     // connection arms everything that there is.
                     return Err(protocol("a persistent watch was refused"));
                 }
-                match Code::from_raw(code) {
-                    // The session is somewhere else, or gone: the next greeting tells.
-                    Code::SessionMoved => Err(protocol("the session moved to another server")),
-                    Code::SessionExpired => Err(protocol("the server says the session expired")),
-                    _ => Ok(()),
-                }
+                verdict(code)
             }
             Owner::SetWatches if header.err != 0 => {
                 if Code::from_raw(header.err) == Code::Unimplemented {
@@ -240,6 +262,14 @@ impl<T, W: Clone> Machine<T, W> {
             }
             Owner::SetWatches | Owner::Housekeeping => Ok(()),
             Owner::CloseSession => Err(Drop::Closed),
+        }
+    }
+
+    /// Tells the answers of a batch, if this was its last request.
+    fn end_batch(&mut self, owner: Owner<T>, fx: &mut Effects<T, W>) {
+        if let (Owner::Batch(token, count), Some(link)) = (owner, &mut self.link) {
+            let outcome = Outcome::Batch(link.take_answers());
+            fx.push(Effect::Done { token, outcome, count, armed: None });
         }
     }
 
@@ -260,11 +290,20 @@ impl<T, W: Clone> Machine<T, W> {
         if !link.expects(header.xid) {
             return Err(protocol("a frame is too large"));
         }
-        let Match::Found(sent) = link.answer(&header) else {
-            return Err(protocol("an answer overtook an earlier request"));
+        let failure = Failure::TooLarge { len, limit: self.options.max_reply };
+        let sent = match link.answer(&header) {
+            Match::Found(sent) => sent,
+            Match::Kept => return Ok(()),
+            _ => return Err(protocol("an answer overtook an earlier request")),
         };
-        let Owner::User(token) = sent.owner else {
-            return Err(protocol("a frame is too large"));
+        let token = match sent.owner {
+            Owner::User(token) => token,
+            batch @ (Owner::LaterOne | Owner::Batch(..)) => {
+                link.answers().push_failed(failure);
+                self.end_batch(batch, fx);
+                return Ok(());
+            }
+            _ => return Err(protocol("a frame is too large")),
         };
         if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
             // The read was done, so the server holds the watch; its caller will not.
@@ -272,8 +311,7 @@ impl<T, W: Clone> Machine<T, W> {
                 self.unwatch(&path, id, now, fx);
             }
         }
-        let failure = Failure::TooLarge { len, limit: self.options.max_reply };
-        fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), armed: None });
+        fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), count: 1, armed: None });
         Ok(())
     }
 
@@ -311,5 +349,15 @@ impl<T, W: Clone> Machine<T, W> {
             }
         }
         Some((arming.path, arming.id))
+    }
+}
+
+/// What a code says of the connection.
+fn verdict(code: i32) -> Result<(), Drop> {
+    match Code::from_raw(code) {
+        // The session is somewhere else, or gone: the next greeting tells.
+        Code::SessionMoved => Err(protocol("the session moved to another server")),
+        Code::SessionExpired => Err(protocol("the server says the session expired")),
+        _ => Ok(()),
     }
 }

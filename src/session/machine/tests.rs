@@ -15,6 +15,7 @@ use crate::proto::connect::ConnectResponse;
 use crate::proto::frame::Piece;
 use crate::proto::header::XID_NOTIFICATION;
 use crate::proto::jute::Reader;
+use crate::session::batch::Ended;
 use crate::session::watches::WatchKind;
 use crate::session::{Arming, Reply};
 
@@ -30,6 +31,7 @@ struct Bench {
 enum Said {
     Answered(u32, i32),
     Failed(u32, Failure),
+    AnsweredAll(u32, Vec<Result<i32, Failure>>),
     /// Watch, event, last.
     Heard(u64, EventKind, bool),
     Forgot(u64),
@@ -144,7 +146,22 @@ impl Bench {
             Writer::new(out).string("/a");
             out.push(u8::from(change.is_some()));
         });
-        let request = Request { frame: frame.into(), op, change: change.map(Box::new), token };
+        let request =
+            Request { frame: frame.into(), count: 1, op, change: change.map(Box::new), token };
+        self.machine.send(request, self.now);
+    }
+
+    /// Sends `count` gets as one batch.
+    fn batch(&mut self, count: u32, token: u32) {
+        let mut frame = Vec::new();
+        for n in 0..count {
+            build(&mut frame, OpCode::GetData, |out| {
+                Writer::new(out).string(&format!("/{n}"));
+                out.push(0);
+            });
+        }
+        let request =
+            Request { frame: frame.into(), count, op: OpCode::GetData, change: None, token };
         self.machine.send(request, self.now);
     }
 
@@ -166,6 +183,13 @@ impl Bench {
             }
             Effect::Done { token, outcome: Outcome::Failed(failure), .. } => {
                 Said::Failed(token, failure)
+            }
+            Effect::Done { token, outcome: Outcome::Batch(answers), count, .. } => {
+                let ended = answers.each().take(count as usize).map(|ended| match ended {
+                    Ended::Reply { code, .. } => Ok(code),
+                    Ended::Failed(failure) => Err(failure),
+                });
+                Said::AnsweredAll(token, ended.collect())
             }
             Effect::Fire { id, event, last, .. } => Said::Heard(id.0, event.kind, last),
             Effect::Forget { id, .. } => Said::Forgot(id.0),

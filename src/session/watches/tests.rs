@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::WatchKind::*;
 use super::*;
+use crate::proto::jute::Reader;
 
 const KINDS: [WatchKind; 5] = [Data, Exist, Child, Persistent, Recursive];
 const EVENTS: [EventKind; 6] = [
@@ -24,9 +25,45 @@ fn arm(table: &mut Watches<()>, path: &str, kind: WatchKind, id: u64) {
 
 fn fire(table: &mut Watches<()>, event: EventKind, path: &str) -> (Vec<u64>, Disarm) {
     let mut heard = Vec::new();
-    let disarm = table.fire(event, path, |id, (), _| heard.push(id.0));
+    let disarm = table.fire(event, path, |id, (), name, _| {
+        assert_eq!(&**name, path);
+        heard.push(id.0);
+    });
     heard.sort_unstable();
     (heard, disarm)
+}
+
+/// Whether a request that arms `kind` on `path` now would leave the watch out.
+fn covered(table: &Watches<()>, path: &str, kind: WatchKind) -> bool {
+    table.entries.get(path).is_some_and(|entry| entry.covers(kind))
+}
+
+fn take(table: &mut Watches<()>, path: &str, wanted: impl Fn(WatchKind) -> bool) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let count = table.take(path, wanted, |name, id, ()| {
+        assert_eq!(&**name, path);
+        ids.push(id.0);
+    });
+    assert_eq!(count, ids.len());
+    ids
+}
+
+/// The requests that set all watches again: the length of each, and its lists.
+fn batches(table: &Watches<()>, max: usize) -> Vec<(usize, Vec<Vec<String>>)> {
+    let mut batches = Vec::new();
+    table.batches(max, |batch| {
+        let mut body = Vec::new();
+        batch.encode(&mut body, 7);
+        let mut reader = Reader::new(&body);
+        assert_eq!(reader.i64(), Ok(7));
+        let mut lists = Vec::new();
+        for _ in 0..if batch.needs_two() { 5 } else { 3 } {
+            lists.push(reader.vector(4, Reader::string).unwrap());
+        }
+        assert_eq!(reader.remaining(), 0);
+        batches.push((REQUEST_HEADER + body.len(), lists));
+    });
+    batches
 }
 
 fn remove(table: &mut Watches<()>, path: &str, id: u64) -> Option<Disarm> {
@@ -83,7 +120,7 @@ fn several_watches_of_a_path_hear_together() {
 
 #[test]
 fn one_shot_under_a_lasting_watch_is_covered() {
-    for (lasting, one_shot, covered) in [
+    for (lasting, one_shot, expected) in [
         (Persistent, Data, true),
         (Persistent, Exist, true),
         (Persistent, Child, true),
@@ -94,15 +131,15 @@ fn one_shot_under_a_lasting_watch_is_covered() {
     ] {
         let mut table = Watches::new();
         arm(&mut table, "/a", lasting, 1);
-        assert_eq!(table.covered("/a", one_shot), covered, "{lasting:?}");
-        assert!(!table.covered("/a/b", one_shot), "its own path only");
+        assert_eq!(covered(&table, "/a", one_shot), expected, "{lasting:?}");
+        assert!(!covered(&table, "/a/b", one_shot), "its own path only");
         assert!(table.is_shared("/a"));
         remove(&mut table, "/a", 1);
-        assert!(!table.covered("/a", one_shot));
+        assert!(!covered(&table, "/a", one_shot));
     }
     let mut table = Watches::new();
     arm(&mut table, "/a", Data, 1);
-    assert!(!table.covered("/a", Data), "one-shot watches share, but cover nothing");
+    assert!(!covered(&table, "/a", Data), "one-shot watches share, but cover nothing");
     assert!(!table.is_shared("/a"));
 }
 
@@ -110,10 +147,12 @@ fn one_shot_under_a_lasting_watch_is_covered() {
 fn lasting_watch_in_flight_covers_until_it_is_refused() {
     let mut table: Watches<()> = Watches::new();
     let path = Arc::from("/a");
-    table.arming(&path, Persistent);
-    assert!(table.covered("/a", Data) && table.is_shared("/a"));
+    assert!(table.arming(&path, Persistent));
+    assert!(!table.arming(&path, Data), "and so is not asked for");
+    table.not_armed("/a", Data);
+    assert!(covered(&table, "/a", Data) && table.is_shared("/a"));
     table.not_armed("/a", Persistent);
-    assert!(!table.covered("/a", Data) && !table.is_shared("/a"));
+    assert!(!covered(&table, "/a", Data) && !table.is_shared("/a"));
 }
 
 #[test]
@@ -223,7 +262,7 @@ fn paths_without_watches_are_forgotten() {
         match n % 4 {
             1 => drop(remove(&mut table, &path, n)),
             2 => drop(fire(&mut table, EventKind::Deleted, &path)),
-            3 => drop(table.take(&path, |_| true)),
+            3 => drop(take(&mut table, &path, |_| true)),
             _ => {}
         }
     }
@@ -245,8 +284,7 @@ fn take_is_by_the_servers_watcher_type() {
         for (id, kind) in (1..).zip(KINDS) {
             arm(&mut table, "/a", kind, id);
         }
-        let gone = table.take("/a", |kind| kind.is_of_type(watcher_type));
-        let ids: Vec<u64> = gone.iter().map(|(id, ())| id.0).collect();
+        let ids = take(&mut table, "/a", |kind| kind.is_of_type(watcher_type));
         assert_eq!(ids, taken, "{watcher_type}");
         assert_eq!(table.len(), 5 - taken.len());
     }
@@ -258,10 +296,30 @@ fn batches_hold_each_path_once_in_each_of_its_lists() {
     for (id, kind) in (0..).zip(KINDS.into_iter().chain(KINDS)) {
         arm(&mut table, "/a", kind, id);
     }
-    let batches = table.batches(1000);
+    let batches = batches(&table, 1000);
     assert_eq!(batches.len(), 1);
-    assert!(batches[0].iter().all(|list| *list == ["/a"]));
-    assert!(Watches::<()>::new().batches(1000).is_empty());
+    assert_eq!(batches[0].1.len(), 5);
+    assert!(batches[0].1.iter().all(|list| *list == ["/a"]));
+    assert!(self::batches(&Watches::new(), 1000).is_empty());
+}
+
+#[test]
+fn b2_batches_are_as_large_as_they_may_be_and_no_larger() {
+    let mut table = Watches::new();
+    for n in 0..100 {
+        arm(&mut table, &format!("/{n:05}"), KINDS[n % 3], n as u64);
+    }
+    // Header, zxid and five counts; then ten bytes a path.
+    let fixed = 8 + 8 + 5 * 4;
+    for (max, full) in [(fixed + 10, 1), (fixed + 19, 1), (fixed + 20, 2), (fixed + 75, 7)] {
+        let batches = batches(&table, max);
+        assert_eq!(batches.len(), 100_usize.div_ceil(full), "{max}");
+        assert!(batches.iter().all(|(len, _)| *len <= max));
+        let all = batches.iter().flat_map(|(_, lists)| lists).flatten();
+        assert_eq!(all.count(), 100);
+    }
+    // A path that is too long by itself goes alone: the server may still take it.
+    assert_eq!(batches(&table, 1).len(), 100);
 }
 
 /// What happens to a table. Paths and ids are small numbers.
@@ -364,7 +422,7 @@ proptest! {
                     }
                 }
                 Step::Take(path, kind) => {
-                    let gone = table.take(PATHS[path], |k| k.is_of_type(kind));
+                    let gone = take(&mut table, PATHS[path], |k| k.is_of_type(kind));
                     let before = model.0.len();
                     model.0.retain(|(_, at, k)| *at != PATHS[path] || !k.is_of_type(kind));
                     prop_assert_eq!(gone.len(), before - model.0.len());
@@ -380,14 +438,14 @@ proptest! {
             }
             prop_assert_eq!(table.len(), model.0.len());
             // After a reconnect the server is told of each kind of each path, once.
-            let mut told: Vec<(usize, &str)> = table
-                .batches(64)
-                .iter()
-                .flat_map(|batch| batch.iter().enumerate())
-                .flat_map(|(list, paths)| paths.iter().map(move |path| (list, *path)))
+            let mut told: Vec<(usize, String)> = batches(&table, 64)
+                .into_iter()
+                .flat_map(|(_, lists)| lists.into_iter().enumerate())
+                .flat_map(|(list, paths)| paths.into_iter().map(move |path| (list, path)))
                 .collect();
             told.sort_unstable();
-            let mut wanted: Vec<_> = model.0.iter().map(|(_, at, kind)| (kind.list(), *at)).collect();
+            let wanted = model.0.iter().map(|(_, at, kind)| (kind.list(), (*at).to_owned()));
+            let mut wanted: Vec<_> = wanted.collect();
             wanted.sort_unstable();
             wanted.dedup();
             prop_assert_eq!(told, wanted);

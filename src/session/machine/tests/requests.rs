@@ -256,3 +256,90 @@ proptest! {
         prop_assert_eq!(bench.machine.watch_count(), 0);
     }
 }
+
+#[test]
+fn a_batch_is_told_once_when_its_last_answer_came() {
+    let mut bench = Bench::serving();
+    bench.get(1);
+    bench.batch(3, 2);
+    bench.get(3);
+    let xids: Vec<i32> = bench.wrote().iter().map(|frame| frame.xid).collect();
+    assert_eq!(xids, [1, 2, 3, 4, 5], "each has its own xid");
+    for (xid, err) in [(1, 0), (2, 0), (3, -101)] {
+        bench.reply(xid, 5, err, b"body").unwrap();
+    }
+    assert_eq!(bench.said(), [Said::Answered(1, 0)]);
+    bench.reply(4, 6, 0, b"body").unwrap();
+    assert_eq!(bench.said(), [Said::AnsweredAll(2, vec![Ok(0), Ok(-101), Ok(0)])]);
+    assert_eq!(bench.machine.last_zxid(), 6);
+    bench.reply(5, 6, 0, b"body").unwrap();
+    assert_eq!(bench.said(), [Said::Answered(3, 0)]);
+}
+
+#[test]
+fn a_lost_connection_leaves_the_answers_that_came_and_fails_the_rest() {
+    let mut bench = Bench::serving();
+    bench.batch(3, 1);
+    bench.batch(2, 2);
+    bench.wrote();
+    bench.reply(1, 5, 0, b"body").unwrap();
+    bench.reply(2, 5, -101, b"").unwrap();
+    bench.machine.disconnected(&mut bench.fx);
+    let lost = Failure::ConnectionLoss { sent: true };
+    assert_eq!(
+        bench.said()[1..3],
+        [
+            Said::AnsweredAll(1, vec![Ok(0), Ok(-101), Err(lost)]),
+            Said::AnsweredAll(2, vec![Err(lost), Err(lost)]),
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_that_overtakes_within_a_batch_waits_for_its_turn() {
+    let mut bench = Bench::serving();
+    bench.get(1);
+    bench.batch(4, 2);
+    bench.batch(1, 3);
+    bench.wrote();
+    bench.reply(3, 5, -6, b"").unwrap();
+    bench.reply(5, 5, -6, b"").unwrap();
+    assert_eq!(bench.said(), []);
+    bench.reply(1, 5, 0, b"").unwrap();
+    bench.reply(2, 5, 0, b"").unwrap();
+    assert_eq!(bench.said(), [Said::Answered(1, 0)]);
+    bench.reply(4, 5, 0, b"").unwrap();
+    assert_eq!(bench.said(), [Said::AnsweredAll(2, vec![Ok(0), Ok(-6), Ok(0), Ok(-6)])]);
+    bench.reply(6, 5, 0, b"").unwrap();
+    assert_eq!(bench.said(), [Said::Answered(3, 0)], "a batch of one is a request");
+}
+
+#[test]
+fn c5_a_second_answer_within_a_batch_drops_the_connection() {
+    for (first, second) in
+        [((2, -6), (2, -6)), ((2, -6), (2, 0)), ((1, 0), (1, 0)), ((1, 0), (4, 0))]
+    {
+        let mut bench = Bench::serving();
+        bench.batch(3, 1);
+        bench.reply(first.0, 5, first.1, b"").unwrap();
+        assert!(bench.reply(second.0, 5, second.1, b"").is_err(), "{first:?} {second:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_large_fails_one_of_a_batch() {
+    let mut bench = Bench::serving();
+    bench.batch(3, 1);
+    bench.reply(1, 5, 0, b"body").unwrap();
+    let mut head = Vec::new();
+    Writer::new(&mut head).i32(2);
+    Writer::new(&mut head).i64(5);
+    Writer::new(&mut head).i32(0);
+    let (now, len) = (bench.now, 9_000_000);
+    let piece = Piece::Oversize { head: &head, len };
+    bench.machine.on_piece(piece, now, &mut bench.fx).unwrap();
+    bench.reply(3, 5, 0, b"body").unwrap();
+    let said = bench.said();
+    let [Said::AnsweredAll(1, ended)] = &said[..] else { panic!("{said:?}") };
+    assert!(matches!(ended[..], [Ok(0), Err(Failure::TooLarge { len: 9_000_000, .. }), Ok(0)]));
+}
