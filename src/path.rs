@@ -176,9 +176,10 @@ fn judge(path: &str) -> Result<(), &'static str> {
 fn is_plain(path: &[u8]) -> bool {
     // Without branches, so that the compiler looks at many bytes at a time.
     let printable = path.iter().fold(true, |all, byte| all & (b' '..=b'~').contains(byte));
-    let names = path.iter().zip(path.iter().skip(1)).fold(true, |all, (before, byte)| {
-        all & ((*before != b'/') | ((*byte != b'/') & (*byte != b'.')))
-    });
+    let names =
+        path.iter().zip(path.get(1..).unwrap_or_default()).fold(true, |all, (before, byte)| {
+            all & ((*before != b'/') | ((*byte != b'/') & (*byte != b'.')))
+        });
     let ends = path.first() == Some(&b'/') && (path.len() == 1 || path.last() != Some(&b'/'));
     printable & names & ends
 }

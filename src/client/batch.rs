@@ -98,6 +98,8 @@ impl Client {
     ///
     /// # Blocking
     /// Until the deadline of the call at most.
+    // A name for the type would hide that each read succeeds or fails for itself.
+    #[allow(clippy::type_complexity)]
     pub fn get_many<P: AsRef<str>>(
         &self,
         paths: impl IntoIterator<Item = P>,
@@ -139,7 +141,7 @@ impl Client {
         &self,
         part: Unsent<O::Memo>,
         deadline: Option<Instant>,
-    ) -> Result<Part<O::Reply>, (Error, Vec<Asked<O::Memo>>)> {
+    ) -> Result<Part<O::Reply>, Refused<O::Memo>> {
         let Unsent { frames, asked } = part;
         let limits = Limits { deadline, patient: false };
         // Its error is told of the first; each gets its own path where it is told of all.
@@ -173,6 +175,9 @@ struct Unsent<M> {
     frames: Buffer,
     asked: Vec<Asked<M>>,
 }
+
+/// Why a part was not queued, and what was in it.
+type Refused<M> = (Error, Vec<Asked<M>>);
 
 /// What is kept of an operation until its answer comes.
 struct Asked<M> {

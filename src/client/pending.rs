@@ -128,7 +128,11 @@ impl<T> Pending<T> {
     /// Those of the operation, and [`Error::Timeout`] at the deadline.
     pub fn wait(mut self) -> Result<T> {
         let Some(rest) = self.rest.take() else { return Err(taken()) };
-        let waited = wait(&rest.slot, rest.deadline(), &rest.scope.shared);
+        // Mostly it is there already: then nobody needs to know the deadline.
+        let waited = match rest.slot.try_take() {
+            Some(outcome) => Waited::Outcome(outcome),
+            None => wait(&rest.slot, rest.deadline(), &rest.scope.shared),
+        };
         rest.finish(waited)
     }
 

@@ -10,7 +10,7 @@
 //! wait for ever.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::Receiver;
@@ -19,7 +19,7 @@ use crate::io::completion::Owed;
 use crate::session::Outcome;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
-use crate::session::watches::{CountHasher, WatchId};
+use crate::session::watches::WatchId;
 
 /// What a watch callback is to the event thread.
 pub(crate) type WatchCallback = Box<dyn FnMut(WatchedEvent) + Send>;
@@ -65,6 +65,28 @@ impl std::fmt::Debug for Event {
             Self::Last => "Last",
         };
         f.write_str(name)
+    }
+}
+
+/// Hashes what the client itself counts up: nobody else can choose it, so it need not be guarded
+/// against numbers that collide.
+#[derive(Clone, Copy, Debug, Default)]
+struct CountHasher(u64);
+
+impl Hasher for CountHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    /// The product is well mixed in its upper half only; the table looks at both ends.
+    fn write_u64(&mut self, count: u64) {
+        self.0 = (self.0 ^ count).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -122,5 +144,26 @@ fn guarded(what: &str, run: impl FnOnce()) {
         log::warn!("a {what} panicked; the client goes on");
         // The payload is a value of the user's, and its drop may panic again.
         let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::hash::BuildHasher;
+
+    #[test]
+    fn ids_that_follow_each_other_spread_over_both_ends_of_the_hash() {
+        let hasher = BuildHasherDefault::<CountHasher>::default();
+        for (first, step) in [(1, 1), (1 << 20, 1), (1, 2), (5, 64)] {
+            let hashes: Vec<u64> =
+                (0..4096).map(|n| hasher.hash_one(WatchId(first + n * step))).collect();
+            let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
+            let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+            // By chance 63 of 100 places would be taken.
+            assert!(low.len() > 2400, "{} of 4096 places from {first} by {step}", low.len());
+            assert_eq!(high.len(), 128, "from {first} by {step}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -114,6 +115,12 @@ impl Acl {
     /// Grants everything to everyone, `OPEN_ACL_UNSAFE` in Java.
     pub fn open() -> Self {
         Self::world(Permissions::ALL)
+    }
+
+    /// [`open`](Self::open) alone, made once: nearly every create has it.
+    pub(crate) fn open_list() -> &'static [Self] {
+        static OPEN: LazyLock<[Acl; 1]> = LazyLock::new(|| [Acl::open()]);
+        &*OPEN
     }
 
     /// Lets everyone read, `READ_ACL_UNSAFE` in Java.

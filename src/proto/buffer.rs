@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// A growable run of bytes; see the [module](self).
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Buffer(Vec<u8>);
 
 impl Buffer {
@@ -38,6 +38,21 @@ impl Buffer {
         let mut buffer = Self::with_room(bytes.len());
         buffer.extend_from_slice(bytes);
         buffer
+    }
+
+    /// A copy of `bytes` with the first `n` of them at the end. What stood behind those can then be
+    /// had at the front of the memory, without moving it.
+    pub(crate) fn rotated_copy_of(bytes: &[u8], n: usize) -> Self {
+        let (first, rest) = bytes.split_at(n.min(bytes.len()));
+        let mut buffer = Self::with_room(bytes.len());
+        buffer.extend_from_slice(rest);
+        buffer.extend_from_slice(first);
+        buffer
+    }
+
+    /// Whether the memory is handed to the user as it is, and not kept.
+    pub(crate) fn is_large(bytes: &[u8]) -> bool {
+        bytes.len() > LARGEST
     }
 
     /// The bytes in a vector of their own: this buffer's memory if that fits them well, else a

@@ -45,12 +45,14 @@ pub(crate) struct FrameBuffer {
     /// How many bytes of an oversize frame are still to come.
     skip: usize,
     max_frame: usize,
+    /// Reads since the last that needed more than `INITIAL`.
+    idle: u32,
 }
 
 impl FrameBuffer {
     /// Makes an empty buffer for frames of up to `max_frame` bytes, their length not counted.
     pub(crate) fn new(max_frame: usize) -> Self {
-        Self { buf: Vec::new(), start: 0, end: 0, skip: 0, max_frame }
+        Self { buf: Vec::new(), start: 0, end: 0, skip: 0, max_frame, idle: 0 }
     }
 
     /// Where to put the bytes that come next; never empty. Say with [`FrameBuffer::filled`] how
@@ -67,7 +69,9 @@ impl FrameBuffer {
             _ => doubled,
         };
 
-        let too_large = self.buf.len() > KEPT && room <= INITIAL;
+        self.idle = if room > INITIAL { 0 } else { self.idle.saturating_add(1) };
+        let most = if self.idle < PATIENCE { KEPT_BUSY } else { KEPT };
+        let too_large = self.buf.len() > most && room <= INITIAL;
         if held == 0 || too_large || self.buf.len() - self.start < room {
             self.buf.copy_within(self.start..self.end, 0);
             self.start = 0;
@@ -178,9 +182,13 @@ const HEAD: usize = super::header::ReplyHeader::LEN;
 const MIN_SPACE: usize = 16 * 1024;
 /// The size to begin with: thousands of ordinary replies at once.
 const INITIAL: usize = 64 * 1024;
-/// The size that the buffer may keep; above it, it goes back to `INITIAL` once the frame that
-/// needed it is gone. The gap keeps middling replies from growing the buffer over and over.
+/// The size that the buffer may keep for good; above it, it goes back to `INITIAL` some time after
+/// the frame that needed it is gone.
 const KEPT: usize = 4 * INITIAL;
+/// The size that it may keep until then: who reads one large node often reads more of them.
+const KEPT_BUSY: usize = 32 * INITIAL;
+/// How many reads that time is.
+const PATIENCE: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -495,7 +503,9 @@ mod tests {
             drain(&mut buffer, &mut seen);
             prop_assert!(seen == expected(&frames, max_frame));
             prop_assert!(buffer.is_empty());
-            buffer.space();
+            for _ in 0..=PATIENCE {
+                buffer.space();
+            }
             prop_assert!(buffer.buf.capacity() <= KEPT);
         }
     }

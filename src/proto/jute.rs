@@ -105,6 +105,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The length of a buffer, whose bytes are elsewhere.
+    pub(crate) fn length(&mut self) -> Result<Option<usize>, DecodeError> {
+        self.count("negative buffer length")
+    }
+
+    /// The bytes of a buffer, whose length was elsewhere.
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        self.take(len, "buffer cut short")
+    }
+
     /// Reads a string; null reads as empty.
     ///
     /// The Java server writes each half of a surrogate pair by itself, which is not UTF-8. Such a

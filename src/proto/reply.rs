@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::acl::Acl;
+use super::buffer::Buffer;
 use super::jute::{DecodeError, Reader};
 use super::stat::Stat;
 
@@ -48,6 +49,23 @@ pub(crate) fn stat(body: &[u8]) -> Result<Stat, DecodeError> {
     Stat::decode(&mut Reader::new(body))
 }
 
+/// The body of a large answer to get_data as it is kept: its first four bytes, the length of the
+/// data, are the last. So the data begins where the memory does, and need not be moved.
+pub(crate) fn rotated_data(body: &[u8]) -> Buffer {
+    Buffer::rotated_copy_of(body, LENGTH)
+}
+
+/// Reads what [`rotated_data`] made; gives where in it the data is.
+pub(crate) fn data_in_rotated(body: &[u8]) -> Result<(Option<Range<usize>>, Stat), DecodeError> {
+    let mut rest = Reader::new(body);
+    let rotated = body.len().checked_sub(LENGTH).and_then(|at| body.split_at_checked(at));
+    let Some((front, length)) = rotated else { return Err(rest.error("buffer cut short")) };
+    let len = Reader::new(length).length()?;
+    rest = Reader::new(front);
+    rest.bytes(len.unwrap_or(0))?;
+    Ok((len.map(|len| 0..len), Stat::decode(&mut rest)?))
+}
+
 /// get_data, reconfig. A node made with null data has none.
 ///
 /// Gives where in the body the data is.
@@ -55,7 +73,7 @@ pub(crate) fn data(body: &[u8]) -> Result<(Option<Range<usize>>, Stat), DecodeEr
     let mut r = Reader::new(body);
     let len = r.buffer()?.map(<[u8]>::len);
     let stat = Stat::decode(&mut r)?;
-    Ok((len.map(|len| 4..4 + len), stat))
+    Ok((len.map(|len| LENGTH..LENGTH + len), stat))
 }
 
 /// get_acl.
@@ -97,6 +115,9 @@ pub(crate) fn error_body(body: &[u8]) -> Result<i32, DecodeError> {
 pub(super) fn strings(r: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
     r.vector(STRING_MIN_LEN, Reader::string)
 }
+
+/// The size of the length before a buffer.
+const LENGTH: usize = 4;
 
 /// The least that a string takes on the wire: its length.
 const STRING_MIN_LEN: usize = 4;
@@ -164,6 +185,9 @@ mod tests {
             prop_assert_eq!(stat(&encoded)?, record);
 
             let encoded = body(|w| { w.buffer(bytes.as_deref()); record.encode(w) }, &tail);
+            let rotated = rotated_data(&encoded);
+            let (part, stat) = data_in_rotated(&rotated)?;
+            prop_assert_eq!((part.map(|part| &rotated[part]), stat), (bytes.as_deref(), record));
             let (part, stat) = data(&encoded)?;
             prop_assert_eq!((part.map(|part| &encoded[part]), stat), (bytes.as_deref(), record));
 
@@ -202,6 +226,7 @@ mod tests {
             let _ = path_and_stat(&bytes);
             let _ = stat(&bytes);
             let _ = data(&bytes);
+            let _ = data_in_rotated(&bytes);
             let _ = acl(&bytes);
             let _ = children(&bytes);
             let _ = children_and_stat(&bytes);

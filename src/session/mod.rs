@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use crate::proto::buffer::Buffer;
 use crate::proto::opcode::OpCode;
+use crate::proto::reply;
 use crate::session::batch::Answers;
 use crate::session::event::WatchedEvent;
 use crate::session::state::SessionState;
@@ -86,7 +87,21 @@ pub(crate) struct Reply {
     pub(crate) op: OpCode,
     pub(crate) code: i32,
     pub(crate) zxid: i64,
+    /// A large one to getData is in the order of [`reply::rotated_data`].
     pub(crate) body: Buffer,
+}
+
+impl Reply {
+    pub(crate) fn new(op: OpCode, code: i32, zxid: i64, body: &[u8]) -> Self {
+        let rotated = Self::is_rotated(op, body);
+        let body = if rotated { reply::rotated_data(body) } else { Buffer::copy_of(body) };
+        Self { op, code, zxid, body }
+    }
+
+    /// Whether the body of such an answer is kept rotated.
+    pub(crate) fn is_rotated(op: OpCode, body: &[u8]) -> bool {
+        op == OpCode::GetData && Buffer::is_large(body)
+    }
 }
 
 /// Why there is no answer.

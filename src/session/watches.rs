@@ -19,12 +19,13 @@
 //!   removal would reach the server after it ([`Entry::arming`]).
 
 mod few;
+mod kind;
 
 use std::collections::HashMap;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use few::Few;
+pub(crate) use kind::WatchKind;
 
 use crate::path;
 use crate::proto::event::{EventKind, SetWatches};
@@ -32,85 +33,6 @@ use crate::proto::event::{EventKind, SetWatches};
 /// The name of one watch, given out by the client floor, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct WatchId(pub(crate) u64);
-
-/// Hashes what the client itself counts up: no server and no user can choose it, so that it need
-/// not be guarded against names that collide.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CountHasher(u64);
-
-impl Hasher for CountHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    /// A multiplication carries every bit into the upper ones, by which the table sorts first; the
-    /// rotation brings some of them down to the lower ones, by which it finds the place.
-    fn write_u64(&mut self, count: u64) {
-        self.0 = (self.0 ^ count).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// What a watch listens to, as the client remembers it for a reconnect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WatchKind {
-    /// One-shot, on a node that was there.
-    Data,
-    /// One-shot, on a node that was not there.
-    Exist,
-    /// One-shot, on the children.
-    Child,
-    /// Stays; the node and its children's names.
-    Persistent,
-    /// Stays; the node and everything below.
-    Recursive,
-}
-
-impl WatchKind {
-    pub(crate) fn is_one_shot(self) -> bool {
-        matches!(self, Self::Data | Self::Exist | Self::Child)
-    }
-
-    /// The position in SetWatches2.
-    fn list(self) -> usize {
-        match self {
-            Self::Data => 0,
-            Self::Exist => 1,
-            Self::Child => 2,
-            Self::Persistent => 3,
-            Self::Recursive => 4,
-        }
-    }
-
-    /// Whether `event`, on its own path, is the one that a one-shot watch waited for.
-    fn is_spent_by(self, event: EventKind) -> bool {
-        self.is_one_shot() && self.hears(event, true)
-    }
-
-    fn hears(self, event: EventKind, same_path: bool) -> bool {
-        match self {
-            Self::Data | Self::Exist => {
-                same_path
-                    && matches!(
-                        event,
-                        EventKind::Created | EventKind::Deleted | EventKind::DataChanged
-                    )
-            }
-            Self::Child => {
-                same_path && matches!(event, EventKind::Deleted | EventKind::ChildrenChanged)
-            }
-            Self::Persistent => same_path && event != EventKind::Resync,
-            // A recursive watch learns of children by their own events, never by
-            // ChildrenChanged (ZOOKEEPER-4475).
-            Self::Recursive => !matches!(event, EventKind::ChildrenChanged | EventKind::Resync),
-        }
-    }
-}
 
 /// What to ask of the server after a watcher left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -381,22 +303,13 @@ impl<W> Watches<W> {
         }
         if self.count.recursive > 0 {
             let name = name.unwrap_or_else(|| path.into());
-            let mut rest = path;
-            while let Some((parent, _)) = rest.rsplit_once('/') {
-                let at = if parent.is_empty() { "/" } else { parent };
-                if at != path {
-                    if let Some(entry) = self.entries.get(at) {
-                        for w in entry.watchers.as_slice() {
-                            if w.kind == WatchKind::Recursive && w.kind.hears(event, false) {
-                                hear(w.id, w.sink.clone(), &name, false);
-                            }
-                        }
+            for at in above(path) {
+                let Some(entry) = self.entries.get(at) else { continue };
+                for w in entry.watchers.as_slice() {
+                    if w.kind == WatchKind::Recursive && w.kind.hears(event, false) {
+                        hear(w.id, w.sink.clone(), &name, false);
                     }
                 }
-                if parent.is_empty() {
-                    break;
-                }
-                rest = parent;
             }
         }
         disarm
@@ -462,6 +375,11 @@ impl<W> Watches<W> {
     }
 }
 
+/// The nodes above `path`, the nearest first.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(path::parent(path), |path| path::parent(path))
+}
+
 /// What stands before the body of a request: xid and operation.
 const REQUEST_HEADER: usize = 8;
 
@@ -477,33 +395,6 @@ impl<W> Entry<W> {
 impl<W> Default for Entry<W> {
     fn default() -> Self {
         Self { watchers: Few::None, arming: 0, arming_lasting: 0, stale: false }
-    }
-}
-
-impl WatchKind {
-    /// The server keeps data and exist watches in one table.
-    fn shares_table(self, other: Self) -> bool {
-        matches!(self, Self::Data | Self::Exist) && matches!(other, Self::Data | Self::Exist)
-    }
-
-    /// Whether the server's `WatcherType` names this kind.
-    pub(crate) fn is_of_type(self, watcher_type: i32) -> bool {
-        match watcher_type {
-            1 => self == Self::Child,
-            2 => matches!(self, Self::Data | Self::Exist),
-            3 => true,
-            4 => self == Self::Persistent,
-            5 => self == Self::Recursive,
-            _ => false,
-        }
-    }
-
-    fn watcher_type(self) -> i32 {
-        match self {
-            Self::Child => 1,
-            Self::Data | Self::Exist => 2,
-            Self::Persistent | Self::Recursive => 3,
-        }
     }
 }
 

@@ -41,7 +41,7 @@ pub enum CreateMode {
 pub struct Create<'a> {
     path: Cow<'a, str>,
     data: Option<Data<'a>>,
-    acl: Vec<Acl>,
+    acl: Cow<'a, [Acl]>,
     mode: CreateMode,
     ttl: Option<Duration>,
     with_stat: bool,
@@ -66,7 +66,7 @@ impl<'a> Create<'a> {
         Self {
             path: path.into(),
             data: Some(Data::default()),
-            acl: vec![Acl::open()],
+            acl: Cow::Borrowed(Acl::open_list()),
             mode: CreateMode::Persistent,
             ttl: None,
             with_stat: false,

@@ -47,8 +47,8 @@ use crate::proto::jute::DecodeError;
 use crate::proto::opcode::OpCode;
 use crate::proto::reply;
 use crate::proto::stat::Stat;
-use crate::session::machine;
 use crate::session::watches::WatchKind;
+use crate::session::{Reply, machine};
 
 /// An operation of the server: what it asks, and what the answer is.
 ///
@@ -149,7 +149,7 @@ pub(crate) mod sealed {
     }
 }
 
-use sealed::{Answer, Unread};
+use sealed::{Answer, Body, Unread};
 
 /// What is to be known of a request that was encoded.
 #[derive(Debug)]
@@ -184,8 +184,11 @@ impl Encoded {
 impl Answer<'_> {
     /// The data and `Stat` of a node.
     fn data(self) -> Result<(Option<Vec<u8>>, Stat), Unread> {
-        let body = self.ok()?.body;
-        let (data, stat) = reply::data(&body)?;
+        let Self { op, body, .. } = self.ok()?;
+        let (data, stat) = match &body {
+            Body::Own(bytes) if Reply::is_rotated(op, bytes) => reply::data_in_rotated(bytes)?,
+            _ => reply::data(&body)?,
+        };
         Ok((data.map(|part| body.into_part(part)), stat))
     }
 

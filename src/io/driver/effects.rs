@@ -55,7 +55,7 @@ impl Driver {
             Effect::Done { token, outcome, count, armed } => {
                 self.finished += count as usize;
                 match (token.finish(outcome), armed) {
-                    (Ok(wake), _) => self.to_wake(wake),
+                    (Ok(wake), _) => self.wake_later(wake),
                     // The caller timed out before its watch was set: take the watch back.
                     (Err(Abandoned), Some((path, id))) => {
                         self.machine.unwatch(&path, id, now, &mut self.effects);
@@ -79,7 +79,7 @@ impl Driver {
         }
     }
 
-    fn to_wake(&mut self, wake: Wake) {
+    fn wake_later(&mut self, wake: Wake) {
         match wake {
             Wake::Nobody | Wake::Callback(..) => return,
             Wake::Thread(thread) => self.to_wake.push(thread),

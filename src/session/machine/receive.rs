@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Effects, Machine, build, housekeeping, protocol, send_auth};
-use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
 use crate::proto::connect::ConnectResponse;
 use crate::proto::event::{EventKind, WatcherEvent};
@@ -153,8 +152,7 @@ impl<T, W: Clone> Machine<T, W> {
             return Err(Drop::AuthFailed);
         }
         if let Some(token) = self.auths.get_mut(index).and_then(|auth| auth.token.take()) {
-            let body = Buffer::default();
-            let reply = Reply { op: OpCode::Auth, code: 0, zxid: header.zxid, body };
+            let reply = Reply::new(OpCode::Auth, 0, header.zxid, &[]);
             fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), count: 1, armed: None });
         }
         if link.phase == Phase::Authenticating && link.auth_in_flight.is_empty() {
@@ -242,8 +240,7 @@ impl<T, W: Clone> Machine<T, W> {
                     }
                     None => None,
                 };
-                let reply =
-                    Reply { op: sent.op, code, zxid: header.zxid, body: Buffer::copy_of(body) };
+                let reply = Reply::new(sent.op, code, header.zxid, body);
                 fx.push(Effect::Done { token, outcome: Outcome::Reply(reply), count: 1, armed });
                 if uncovered {
                     // One-shot reads sent meanwhile counted on it, and were not armed. A new
