@@ -60,7 +60,7 @@ impl FrameBuffer {
     ///
     /// There is room for at least 16 KiB. For a frame that needs more, the buffer doubles each time
     /// it is nearly full, up to 16 KiB past the end of the frame. It grows to no more than the
-    /// larger of 64 KiB and twice what has arrived plus 32 KiB.
+    /// larger of 64 KiB and twice what has arrived plus 32 KiB, and one page.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         let held = self.end - self.start;
         let doubled = (held + MIN_SPACE).next_power_of_two();
@@ -71,19 +71,22 @@ impl FrameBuffer {
 
         self.idle = if room > INITIAL { 0 } else { self.idle.saturating_add(1) };
         let most = if self.idle < PATIENCE { KEPT_BUSY } else { KEPT };
-        let too_large = self.buf.len() > most && room <= INITIAL;
-        if held == 0 || too_large || self.buf.len() - self.start < room {
-            self.buf.copy_within(self.start..self.end, 0);
-            self.start = 0;
-            self.end = held;
-        }
+        let len = room.max(INITIAL) + PAGE;
+        let too_large = self.buf.len() > most + PAGE && room <= INITIAL;
+        let too_small = self.buf.len() < len;
         if too_large {
-            self.buf.truncate(INITIAL);
+            self.buf.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, held);
+            self.buf.truncate(len);
             self.buf.shrink_to_fit();
-        } else if self.buf.len() < room {
-            let len = room.max(INITIAL);
+        } else if too_small {
             self.buf.reserve_exact(len - self.buf.len());
             self.buf.resize(len, 0);
+        }
+        if held == 0 || too_large || too_small || self.buf.len() - self.start < room {
+            let front = self.buf.as_ptr().align_offset(PAGE) % PAGE;
+            self.buf.copy_within(self.start..self.end, front);
+            (self.start, self.end) = (front, front + held);
         }
         self.buf.get_mut(self.end..).unwrap_or_default()
     }
@@ -180,6 +183,10 @@ const PREFIX: usize = 4;
 const HEAD: usize = super::header::ReplyHeader::LEN;
 /// What a read is offered at least. Smaller reads would cost more system calls than they save.
 const MIN_SPACE: usize = 16 * 1024;
+/// What stands in front is moved to where a page begins: some CPUs (AMD's Zen 3 among them) copy
+/// from the kernel several times slower to memory 16 bytes behind a page, which is where large
+/// allocations begin. Measured with answers of 512 KiB: 240 us for the copy, else 50.
+const PAGE: usize = 4096;
 /// The size to begin with: thousands of ordinary replies at once.
 const INITIAL: usize = 64 * 1024;
 /// The size that the buffer may keep for good; above it, it goes back to `INITIAL` some time after
@@ -283,7 +290,7 @@ mod tests {
             let seen = feed(&mut buffer, &stream(&frames), chunk);
             assert_eq!(seen, expected(&frames, 100));
             assert!(buffer.is_empty());
-            assert_eq!(buffer.buf.capacity(), INITIAL);
+            assert_eq!(buffer.buf.capacity(), INITIAL + PAGE);
         }
     }
 
@@ -327,7 +334,7 @@ mod tests {
         let mut arrived = 4;
         while arrived < 3 << 20 {
             let space = buffer.space().len();
-            let bound = INITIAL.max(2 * arrived + 2 * MIN_SPACE);
+            let bound = INITIAL.max(2 * arrived + 2 * MIN_SPACE) + PAGE;
             assert!(buffer.buf.capacity() <= bound, "{arrived} bytes arrived");
             let n = space.min(1_400);
             buffer.filled(n);
@@ -340,7 +347,7 @@ mod tests {
     fn buffer_for_a_large_frame_ends_just_past_it() {
         let mut buffer = FrameBuffer::new(usize::MAX);
         feed(&mut buffer, &stream(&[vec![1; 5_000_000]]), usize::MAX);
-        assert_eq!(buffer.buf.len(), 5_000_004 + MIN_SPACE);
+        assert_eq!(buffer.buf.len(), 5_000_004 + MIN_SPACE + PAGE);
     }
 
     #[test]
@@ -353,7 +360,7 @@ mod tests {
         // Part of the next frame was behind the huge one and has to move.
         let next = feed(&mut buffer, &last, usize::MAX);
         assert_eq!(next, [Seen::Frame(b"next".to_vec())]);
-        assert_eq!(buffer.buf.capacity(), INITIAL);
+        assert_eq!(buffer.buf.capacity(), INITIAL + PAGE);
     }
 
     #[test]
@@ -422,7 +429,7 @@ mod tests {
         let mut buffer = FrameBuffer::new(20);
         buffer.space();
         buffer.filled(usize::MAX);
-        assert_eq!(buffer.end, INITIAL);
+        assert_eq!(buffer.end, INITIAL + PAGE);
     }
 
     #[test]
@@ -473,7 +480,7 @@ mod tests {
                 read(&mut buffer, &mut rest, chunk);
                 while let Ok(Some(_)) = buffer.next() {}
             }
-            prop_assert!(buffer.buf.capacity() <= INITIAL);
+            prop_assert!(buffer.buf.capacity() <= INITIAL + PAGE);
         }
     }
 
@@ -506,7 +513,7 @@ mod tests {
             for _ in 0..=PATIENCE {
                 buffer.space();
             }
-            prop_assert!(buffer.buf.capacity() <= KEPT);
+            prop_assert!(buffer.buf.capacity() <= KEPT + PAGE);
         }
     }
 }
