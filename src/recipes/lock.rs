@@ -46,7 +46,7 @@ use crate::recipes::place::{Patience, Place, PlaceOptions};
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
 ///
-/// Costs two round trips to acquire uncontended, one to release.
+/// Costs one round trip to acquire uncontended, one to release.
 #[derive(Clone)]
 pub struct Lock {
     client: Client,
@@ -167,8 +167,8 @@ impl Lock {
                     Err(error) if error.code() != Some(Code::NoNode) => return Err(error),
                     _ => {}
                 }
-                let place = self.take_place(&session, patience)?;
-                match self.look(&place, patience) {
+                let (place, listed) = self.take_place(&session, patience)?;
+                match self.look(&place, listed, patience) {
                     Ok(Turn::Held(guard)) => return Ok(Some(guard)),
                     Ok(Turn::Wait(_)) => match place.leave(patience) {
                         // Gone before we left it, all the same.
@@ -258,9 +258,9 @@ impl Lock {
         patience: &Patience<'_>,
         woken: &Receiver<()>,
     ) -> Result<Option<LockGuard>> {
-        let place = self.take_place(session, patience)?;
+        let (place, mut listed) = self.take_place(session, patience)?;
         loop {
-            let turn = self.look(&place, patience);
+            let turn = self.look(&place, listed.take(), patience);
             let watch = match turn {
                 Ok(Turn::Held(guard)) => return Ok(Some(guard)),
                 Ok(Turn::Again) => return Ok(None),
@@ -280,7 +280,11 @@ impl Lock {
         }
     }
 
-    fn take_place(&self, session: &Session, patience: &Patience<'_>) -> Result<Place> {
+    fn take_place(
+        &self,
+        session: &Session,
+        patience: &Patience<'_>,
+    ) -> Result<(Place, Option<Vec<String>>)> {
         let options = PlaceOptions {
             parent: &self.path,
             infix: contender::Pattern::KAZOO_LOCK.text,
@@ -290,14 +294,20 @@ impl Lock {
         Place::take(session, &options, patience)
     }
 
-    /// Looks at the queue and says what to do.
+    /// Looks at the queue, or at what was `listed` since our node was made, and says what to do.
     ///
     /// That our node is listed, under a name that only we use and with an owner that was compared
     /// when it was made, is the proof that our session was alive when the server looked: no more
     /// has to be read before claiming.
-    fn look(&self, place: &Place, patience: &Patience<'_>) -> Result<Turn> {
+    fn look(
+        &self,
+        place: &Place,
+        listed: Option<Vec<String>>,
+        patience: &Patience<'_>,
+    ) -> Result<Turn> {
         let session = &place.session;
-        let children = match patience.ask(session, || op::GetChildren::new(&*self.path)) {
+        let ask = || patience.ask(session, || op::GetChildren::new(&*self.path));
+        let children = match listed.map_or_else(ask, Ok) {
             Err(error) if error.code() == Some(Code::NoNode) => return Ok(Turn::Again),
             children => children?,
         };

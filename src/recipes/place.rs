@@ -112,13 +112,14 @@ pub(crate) struct PlaceOptions<'a> {
 impl Place {
     /// Takes a place at the end of the queue.
     ///
-    /// One round trip if the parent exists. Gives up only with `patience` or the session, and then
-    /// leaves no node behind.
+    /// One round trip if the parent exists, and in it the list of the parent's children, asked for
+    /// right behind the create: it has our node. Gives up only with `patience` or the session, and
+    /// then leaves no node behind.
     pub(crate) fn take(
         session: &Session,
         options: &PlaceOptions<'_>,
         patience: &Patience<'_>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Vec<String>>)> {
         let unique = format!("{}{}", unique_name(), options.infix);
         let prefix = path::join(options.parent, &unique);
         // From the first send on, a node of our name may exist, or come to exist.
@@ -130,12 +131,16 @@ impl Place {
                 .data(options.data)
                 .acl(options.acl.iter().cloned())
                 .with_stat();
-            let created = patience.wait(session.submit_until(create, patience.deadline)?)?;
-            match created {
+            let created = session.submit_until(create, patience.deadline)?;
+            // If it fails, whoever needs the list asks again.
+            let list = op::GetChildren::new(options.parent);
+            let listed = session.submit_until(list, patience.deadline).ok();
+            match patience.wait(created)? {
                 Ok(Created { path: node, stat: Some(stat), .. }) => {
                     let place = Self::of(session, node, &stat, patience)?;
+                    let listed = listed.map(|listed| patience.wait(listed)).transpose()?;
                     cleanup.disarm();
-                    return Ok(place);
+                    return Ok((place, listed.and_then(Result::ok)));
                 }
                 Ok(Created { path: node, stat: None, .. }) => {
                     // A server that answers create2 as create: ask for what it left out.
@@ -143,7 +148,7 @@ impl Place {
                     if let Some(stat) = stat {
                         let place = Self::of(session, node, &stat, patience)?;
                         cleanup.disarm();
-                        return Ok(place);
+                        return Ok((place, None));
                     }
                 }
                 Err(error) if error.code() == Some(Code::NoNode) => {
@@ -167,7 +172,7 @@ impl Place {
                 Err(error) if error.is_connection() => {
                     if let Some(place) = Self::find(session, options.parent, &unique, patience)? {
                         cleanup.disarm();
-                        return Ok(place);
+                        return Ok((place, None));
                     }
                 }
                 Err(error) => {
