@@ -1,150 +1,192 @@
 //! All cells, each peer after the other, over and over: what disturbs one disturbs all.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod counts;
+mod driver;
+mod once;
+pub mod peers;
+mod place;
+mod proxy;
+pub mod rows;
+mod servers;
 
-use zk_bench::measure::Figures;
-use zk_bench::{Result, ours};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// One line of a table.
-struct Work {
-    name: &'static str,
-    kind: &'static str,
-    n: &'static str,
-    /// A throw-away sketch of the same shape as the client reached this on the null server of
-    /// Nov 2026, on one CPU: calls per second, CPU us per call.
-    sketch: &'static str,
+use zk_bench::Result;
+
+use crate::record::{Record, Sink};
+use crate::report;
+use driver::{Driver, Ended};
+use peers::Peer;
+use place::Place;
+use rows::{CHILDREN, Cell, SIZES};
+use servers::Servers;
+
+pub use proxy::run as proxy;
+
+/// What is asked for on the command line.
+pub struct Options {
+    rounds: usize,
+    seconds: f64,
+    only: Vec<String>,
+    peers: Vec<String>,
+    place: Place,
+    /// Where scripts/bench/peers/build put the other clients.
+    programs: PathBuf,
+    results: PathBuf,
 }
 
-const WORK: [Work; 5] = [
-    Work { name: "blocking get, 1 thread", kind: "sync", n: "1", sketch: "24-29 k (22-25)" },
-    Work { name: "blocking get, 8 threads", kind: "sync", n: "8", sketch: "86-102 k (8-9)" },
-    Work { name: "blocking get, 64 threads", kind: "sync", n: "64", sketch: "128-147 k (6.5-7.3)" },
-    Work { name: "pipelined get, window 100", kind: "pipe", n: "100", sketch: "1.15-1.29 M (0.6)" },
-    Work {
-        name: "pipelined get, window 1,000",
-        kind: "pipe",
-        n: "1000",
-        sketch: "1.76-2.08 M (0.42-0.49)",
-    },
-];
-
-const PEERS: [&str; 2] = ["raw", "ours"];
-
-pub fn run(options: &[&str]) -> Result<()> {
-    let (mut rounds, mut seconds, mut real) = (3, "1.5", None);
-    for pair in options.chunks(2) {
-        match pair {
-            ["--rounds", n] => rounds = n.parse()?,
-            ["--seconds", s] => seconds = s,
-            ["--server", address] => real = Some(*address),
-            _ => return Err(format!("unknown option {}", pair[0]).into()),
-        }
-    }
-    let null = Server::start()?;
-    println!("\n{}\n", place()?);
-    table("null server", &null.address, rounds, seconds, true)?;
-    if let Some(address) = real {
-        ours::prepare(address)?;
-        table("real server", address, rounds, seconds, false)?;
-    }
-    Ok(())
-}
-
-fn table(title: &str, address: &str, rounds: usize, seconds: &str, sketch: bool) -> Result<()> {
-    let mut cells: Vec<Vec<Figures>> = vec![Vec::new(); WORK.len() * PEERS.len()];
-    for round in 1..=rounds {
-        eprintln!("{title}: round {round} of {rounds}");
-        for (cell, (work, peer)) in cells.iter_mut().zip(all()) {
-            cell.push(one(peer, address, work, seconds)?);
-        }
-    }
-    let last = if sketch { " sketch |" } else { "" };
-    println!("| {title} | raw: calls/s (CPU us) | ours: calls/s (CPU us) | min-max |{last}");
-    println!("|---|---|---|---|{}", if sketch { "---|" } else { "" });
-    for (work, figures) in WORK.iter().zip(cells.chunks(PEERS.len())) {
-        let [raw, ours] = figures else { continue };
-        let rates = sorted(ours, |f| f.calls_per_second);
-        let range = match &rates[..] {
-            [least, .., most] => format!("{}-{}", short(*least), short(*most)),
-            _ => "one round".to_owned(),
+impl Options {
+    fn parse(args: &[&str]) -> Result<Self> {
+        let mut options = Self {
+            rounds: 5,
+            seconds: 0.4,
+            only: vec![],
+            peers: vec![],
+            place: Place::Pinned(0),
+            programs: "target/peers".into(),
+            results: "results".into(),
         };
-        let last = if sketch { format!(" {} |", work.sketch) } else { String::new() };
-        println!("| {} | {} | {} | {range} |{last}", work.name, show(raw), show(ours));
-    }
-    println!();
-    Ok(())
-}
-
-fn all() -> impl Iterator<Item = (&'static Work, &'static str)> {
-    WORK.iter().flat_map(|work| PEERS.into_iter().map(move |peer| (work, peer)))
-}
-
-/// A process of its own, so that its CPU time is the client's and nobody else's.
-fn one(peer: &str, address: &str, work: &Work, seconds: &str) -> Result<Figures> {
-    let run = Command::new(std::env::current_exe()?)
-        .args(["client", peer, address, work.kind, work.n, &format!("{seconds}s")])
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !run.status.success() {
-        return Err(format!("{peer}, {}: {}", work.name, run.status).into());
-    }
-    String::from_utf8(run.stdout)?.parse()
-}
-
-fn show(rounds: &[Figures]) -> String {
-    let rate = median(rounds, |f| f.calls_per_second);
-    let cpu = median(rounds, |f| f.cpu_us_per_call);
-    let digits = if cpu < 3.0 { 2 } else { 1 };
-    format!("{} ({cpu:.digits$})", short(rate))
-}
-
-fn median(rounds: &[Figures], of: impl Fn(&Figures) -> f64) -> f64 {
-    let values = sorted(rounds, of);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn sorted(rounds: &[Figures], of: impl Fn(&Figures) -> f64) -> Vec<f64> {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn short(rate: f64) -> String {
-    if rate >= 1e6 { format!("{:.2} M", rate / 1e6) } else { format!("{:.1} k", rate / 1e3) }
-}
-
-/// On which CPUs this runs, and what else keeps them busy.
-fn place() -> Result<String> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let load = std::fs::read_to_string("/proc/loadavg")?;
-    let load: Vec<&str> = load.split_whitespace().take(1).collect();
-    Ok(format!("CPUs {}, load {} at the start.", cpus.unwrap_or("?").trim(), load.concat()))
-}
-
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("null-server")
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut address = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut address)?;
+        let list = |text: &str| text.split(',').map(str::to_owned).collect();
+        let mut args = args.iter();
+        while let Some(&arg) = args.next() {
+            if arg == "--free" {
+                options.place = Place::Free;
+                continue;
+            }
+            let value = *args.next().ok_or_else(|| format!("{arg}: a value is missing"))?;
+            match arg {
+                "--rounds" => options.rounds = value.parse()?,
+                "--seconds" => options.seconds = value.parse()?,
+                "--only" => options.only = list(value),
+                "--peers" => options.peers = list(value),
+                "--cpu" => options.place = Place::Pinned(value.parse()?),
+                "--programs" => options.programs = value.into(),
+                "--results" => options.results = value.into(),
+                _ => return Err(format!("unknown option {arg}").into()),
+            }
         }
-        Ok(Self { child, address: address.trim().to_owned() })
+        Ok(options)
+    }
+
+    fn wants(&self, cell: &Cell) -> bool {
+        let key = cell.to_string();
+        self.only.is_empty() || self.only.iter().any(|part| key.contains(part.as_str()))
+    }
+
+    /// Whether everything is measured that there is.
+    fn whole(&self) -> bool {
+        self.only.is_empty() && self.peers.is_empty()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+pub fn run(args: &[&str]) -> Result<()> {
+    let options = Options::parse(args)?;
+    let mut peers = peers::found(&options.programs)?;
+    peers.retain(|peer| options.peers.is_empty() || options.peers.contains(&peer.name));
+    let rates: Vec<Cell> = rows::rates().into_iter().filter(|cell| options.wants(cell)).collect();
+    let once: Vec<Cell> = rows::once().into_iter().filter(|cell| options.wants(cell)).collect();
+    let real = rates.iter().chain(&once).any(|cell| cell.server == "real");
+
+    let file = options.results.join(format!(
+        "{}-{}{}.tsv",
+        place::date()?,
+        options.place.name(),
+        if options.whole() { "" } else { "-part" }
+    ));
+    std::fs::create_dir_all(&options.results)?;
+    let mut sink = Sink::create(&file)?;
+    sink.facts(&options.facts(&peers)?)?;
+
+    let servers = Servers::start(&options.place, real)?;
+    let mut bench = Bench { options, peers, servers, sink, cannot: HashSet::new() };
+    bench.prepare()?;
+    for round in 1..=bench.options.rounds {
+        for (i, cell) in rates.iter().enumerate() {
+            eprintln!("round {round} of {}, {}: {cell}", bench.options.rounds, i + 1);
+            bench.rates(cell, round)?;
+        }
+    }
+    for cell in &once {
+        eprintln!("{cell}");
+        bench.once(cell)?;
+    }
+    drop(bench);
+    report::run(&file)
+}
+
+/// A run.
+struct Bench {
+    options: Options,
+    peers: Vec<Peer>,
+    servers: Servers,
+    sink: Sink,
+    /// Who has said that he has no such call: peer and work.
+    cannot: HashSet<(String, String)>,
+}
+
+impl Bench {
+    /// Nodes for all on the real server, and a server that has compiled what it will run.
+    fn prepare(&mut self) -> Result<()> {
+        let Some(real) = &self.servers.real else { return Ok(()) };
+        zk_bench::ours::prepare(&real.address, &SIZES, CHILDREN)?;
+        real.warm()?;
+        real.pin(&self.options.place)
+    }
+
+    fn rates(&mut self, cell: &Cell, round: usize) -> Result<()> {
+        let mut peers: Vec<Peer> = self.peers.clone();
+        // Nobody is always the one after the slowest.
+        let first = round % peers.len().max(1);
+        peers.rotate_left(first);
+        for peer in peers.iter().filter(|peer| cell.is_for(peer)) {
+            let Some(mut driver) = self.start(peer, cell, self.options.seconds)? else { continue };
+            match driver.line(Duration::from_secs(60)) {
+                Ok(line) => {
+                    let peak = driver.memory()?.peak_kib;
+                    self.sink.line(cell, peer, round, &line)?;
+                    self.sink.put(&Record::new(cell, peer, round, "peak_kib", peak as f64))?;
+                }
+                Err(ended) => self.failed(cell, peer, round, ended)?,
+            }
+            driver.end(Duration::from_secs(15));
+        }
+        Ok(())
+    }
+
+    /// A driver, unless its client is known not to have the call.
+    fn start(&self, peer: &Peer, cell: &Cell, seconds: f64) -> Result<Option<Driver>> {
+        if self.cannot.contains(&(peer.name.clone(), cell.work.to_owned())) {
+            return Ok(None);
+        }
+        let length = format!("{:.2}s", seconds * if peer.slow { 2.0 } else { 1.0 });
+        let job = cell.job(self.servers.address(cell.server)?, &length);
+        Driver::start(peer, &self.options.place, &job).map(Some)
+    }
+
+    /// Notes that there is no figure, and goes on.
+    fn failed(&mut self, cell: &Cell, peer: &Peer, round: usize, ended: Ended) -> Result<()> {
+        match ended {
+            Ended::NoSuchCall => {
+                self.cannot.insert((peer.name.clone(), cell.work.to_owned()));
+                Ok(())
+            }
+            Ended::Failed(why) => {
+                eprintln!("{}, {cell}: {why}", peer.name);
+                self.sink.put(&Record::new(cell, peer, round, "failed", 1.0))
+            }
+        }
+    }
+}
+
+impl Options {
+    /// What a reader of the results must know.
+    fn facts(&self, peers: &[Peer]) -> Result<Vec<(String, String)>> {
+        let mut facts = place::facts(&self.place)?;
+        let seconds = format!("{} rounds of {} s a cell", self.rounds, self.seconds);
+        facts.push(("rounds".into(), seconds));
+        facts.extend(peers::versions(&self.programs, peers)?);
+        Ok(facts)
     }
 }

@@ -1,8 +1,6 @@
-//! One measurement of this process: calls, time, CPU, context switches.
+//! One measurement of this process: calls, time, CPU, context switches, how long calls took.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +8,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::Result;
+use crate::latency::Latencies;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
@@ -17,7 +16,7 @@ pub enum Length {
     Calls(u64),
 }
 
-impl FromStr for Length {
+impl std::str::FromStr for Length {
     type Err = Box<dyn std::error::Error + Send + Sync>;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -28,48 +27,100 @@ impl FromStr for Length {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Figures {
-    pub calls_per_second: f64,
-    /// Of the whole process, user and system.
-    pub cpu_us_per_call: f64,
-    pub switches_per_call: f64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls_per_second, cpu_us_per_call, switches_per_call } = self;
-        write!(f, "{calls_per_second:.1} {cpu_us_per_call:.4} {switches_per_call:.5}")
-    }
-}
-
-impl FromStr for Figures {
-    type Err = Box<dyn std::error::Error + Send + Sync>;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let mut words = text.split_whitespace();
-        let mut next = || words.next().ok_or("a figure is missing");
-        Ok(Self {
-            calls_per_second: next()?.parse()?,
-            cpu_us_per_call: next()?.parse()?,
-            switches_per_call: next()?.parse()?,
-        })
-    }
-}
-
-/// Shared by the workers and the thread that measures them.
+/// Shared by the workers and by whoever measures them.
 #[derive(Debug)]
 pub struct Meter {
-    calls: AtomicU64,
+    counts: Vec<Count>,
+    /// Of each worker.
     limit: u64,
-    over: AtomicBool,
+    stage: AtomicU8,
+    latencies: Latencies,
 }
 
+/// The calls of one worker, who alone writes it, in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicU64);
+
+const WARMING_UP: u8 = 0;
+const MEASURING: u8 = 1;
+const OVER: u8 = 2;
+
 impl Meter {
+    pub fn new(workers: usize, length: Length) -> Self {
+        let (limit, stage) = match length {
+            Length::Time(_) => (u64::MAX, WARMING_UP),
+            Length::Calls(calls) => (calls / workers as u64, MEASURING),
+        };
+        Self {
+            counts: (0..workers).map(|_| Count::default()).collect(),
+            limit,
+            stage: AtomicU8::new(stage),
+            latencies: Latencies::default(),
+        }
+    }
+
+    pub fn tally(&self, worker: usize) -> Tally<'_> {
+        Tally { meter: self, count: &self.counts[worker].0 }
+    }
+
+    /// Begins the measurement of so many calls, which has no warm-up.
+    pub fn begin_if_counted(&self, length: Length) -> Result<Option<Reading>> {
+        match length {
+            Length::Time(_) => Ok(None),
+            Length::Calls(_) => self.begin().map(Some),
+        }
+    }
+
+    /// Begins the measurement, after the warm-up.
+    pub fn begin(&self) -> Result<Reading> {
+        self.stage.store(MEASURING, Ordering::Relaxed);
+        Reading::now(self)
+    }
+
+    /// Ends it. Workers hear of it at their next call.
+    pub fn end(&self) -> Result<Reading> {
+        let reading = Reading::now(self)?;
+        self.stage.store(OVER, Ordering::Relaxed);
+        Ok(reading)
+    }
+
+    /// The line of figures that a driver prints.
+    pub fn figures(&self, before: &Reading, after: &Reading) -> String {
+        let calls = after.calls - before.calls;
+        let seconds = (after.at - before.at).as_secs_f64();
+        let cpu = (after.cpu - before.cpu).as_secs_f64() * 1e6;
+        let switches = after.switches - before.switches;
+        let mut line =
+            format!("calls {calls} seconds {seconds:.6} cpu_us {cpu:.0} switches {switches}");
+        if let Some((p50, p99)) = self.latencies.percentiles() {
+            line += &format!(" p50_us {p50:.2} p99_us {p99:.2}");
+        }
+        line
+    }
+}
+
+/// One worker's side of a [`Meter`].
+#[derive(Clone, Copy, Debug)]
+pub struct Tally<'a> {
+    meter: &'a Meter,
+    count: &'a AtomicU64,
+}
+
+impl Tally<'_> {
     /// Counts `n` calls more; true until the measurement is over.
     pub fn did(&self, n: u64) -> bool {
-        self.calls.fetch_add(n, Ordering::Relaxed) + n < self.limit
-            && !self.over.load(Ordering::Relaxed)
+        let calls = self.count.load(Ordering::Relaxed) + n;
+        self.count.store(calls, Ordering::Relaxed);
+        calls < self.meter.limit && self.meter.stage.load(Ordering::Relaxed) != OVER
+    }
+
+    /// Counts one call that began at `start`; true until the measurement is over.
+    pub fn took(&self, start: Instant) -> bool {
+        if self.meter.stage.load(Ordering::Relaxed) == MEASURING {
+            self.meter.latencies.record(start.elapsed());
+        }
+        self.did(1)
     }
 }
 
@@ -77,35 +128,31 @@ impl Meter {
 pub fn measure(
     threads: usize,
     length: Length,
-    work: impl Fn(&Meter) -> Result<()> + Sync,
-) -> Result<Figures> {
-    let limit = match length {
-        Length::Time(_) => u64::MAX,
-        Length::Calls(calls) => calls,
-    };
-    let meter = Meter { calls: AtomicU64::new(0), limit, over: AtomicBool::new(false) };
+    work: impl Fn(Tally<'_>) -> Result<()> + Sync,
+) -> Result<String> {
+    let meter = Meter::new(threads, length);
+    let (meter, work) = (&meter, &work);
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&meter))).collect();
-        let (before, after) = match length {
-            Length::Time(time) => {
-                thread::sleep(WARM_UP);
-                let before = Reading::now(&meter)?;
-                thread::sleep(time);
-                let after = Reading::now(&meter)?;
-                meter.over.store(true, Ordering::Relaxed);
-                (before, Some(after))
-            }
-            Length::Calls(_) => (Reading::now(&meter)?, None),
-        };
+        let mut before = meter.begin_if_counted(length)?;
+        let workers: Vec<_> =
+            (0..threads).map(|i| scope.spawn(move || work(meter.tally(i)))).collect();
+        let mut after = None;
+        if let Length::Time(time) = length {
+            thread::sleep(WARM_UP);
+            before = Some(meter.begin()?);
+            thread::sleep(time);
+            after = Some(meter.end()?);
+        }
         for worker in workers {
             worker.join().map_err(|_| "a worker panicked")??;
         }
-        let after = after.map_or_else(|| Reading::now(&meter), Ok)?;
-        Ok(after.since(&before))
+        let after = after.map_or_else(|| meter.end(), Ok)?;
+        Ok(meter.figures(&before.ok_or("no measurement")?, &after))
     })
 }
 
-struct Reading {
+#[derive(Debug)]
+pub struct Reading {
     at: Instant,
     calls: u64,
     cpu: Duration,
@@ -118,20 +165,11 @@ impl Reading {
         let cpu = usage.user_time() + usage.system_time();
         Ok(Self {
             at: Instant::now(),
-            calls: meter.calls.load(Ordering::Relaxed),
+            calls: meter.counts.iter().map(|count| count.0.load(Ordering::Relaxed)).sum(),
             cpu: Duration::from_micros(u64::try_from(cpu.num_microseconds())?),
             switches: usage.voluntary_context_switches() + usage.involuntary_context_switches(),
         })
     }
-
-    fn since(&self, before: &Self) -> Figures {
-        let calls = (self.calls - before.calls).max(1) as f64;
-        Figures {
-            calls_per_second: calls / (self.at - before.at).as_secs_f64(),
-            cpu_us_per_call: (self.cpu - before.cpu).as_secs_f64() * 1e6 / calls,
-            switches_per_call: (self.switches - before.switches) as f64 / calls,
-        }
-    }
 }
 
-const WARM_UP: Duration = Duration::from_millis(300);
+pub const WARM_UP: Duration = Duration::from_millis(200);

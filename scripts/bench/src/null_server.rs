@@ -2,6 +2,10 @@
 //!
 //! One thread. Per burst one wait, one read, and one write with all the answers.
 
+mod answers;
+
+pub use answers::child;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 
@@ -9,59 +13,46 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::Result;
-use crate::wire::{
-    CLOSE, CREATE, DATA, EXISTS, GET_DATA, NODE, SET_DATA, STAT_LEN, XID_PING, connect_response,
-    first_frame, int, reply, text,
-};
+use crate::wire::{CLOSE, buffer, connect_response, first_frame, int, long};
+use answers::Answers;
 
 struct Peer {
     stream: TcpStream,
     held: Vec<u8>,
     out: Vec<u8>,
+    /// How much of `out` is sent.
+    sent: usize,
     greeted: bool,
-}
-
-/// What to say, encoded once.
-struct Answers {
-    ok: Vec<u8>,
-    data: Vec<u8>,
-    stat: Vec<u8>,
-    path: Vec<u8>,
-    unknown: Vec<u8>,
+    closing: bool,
 }
 
 pub fn run() -> Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
-    println!("{}", listener.local_addr()?);
+    crate::cue::say(&listener.local_addr()?.to_string())?;
 
-    let stat = [0; STAT_LEN];
-    let answers = Answers {
-        ok: reply(0, &[]),
-        data: reply(0, &[&text(&DATA), &stat[..]].concat()),
-        stat: reply(0, &stat),
-        path: reply(0, &text(NODE.as_bytes())),
-        unknown: reply(-6, &[]),
-    };
+    let mut answers = Answers::new();
     let mut peers: HashMap<Token, Peer> = HashMap::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut events = Events::with_capacity(64);
     let mut next = 1;
     loop {
-        poll.poll(&mut events, None)?;
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         for event in &events {
             if event.token() == Token(0) {
                 while let Ok((mut stream, _)) = listener.accept() {
                     stream.set_nodelay(true)?;
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     poll.registry().register(&mut stream, Token(next), interest)?;
-                    let peer = Peer { stream, held: vec![], out: vec![], greeted: false };
-                    peers.insert(Token(next), peer);
+                    peers.insert(Token(next), Peer::new(stream));
                     next += 1;
                 }
             } else if let Some(peer) = peers.get_mut(&event.token())
-                && !peer.serve(&mut buffer, &answers)
+                && !peer.serve(&mut buffer, &mut answers)
             {
                 peers.remove(&event.token());
             }
@@ -70,8 +61,12 @@ pub fn run() -> Result<()> {
 }
 
 impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, held: vec![], out: vec![], sent: 0, greeted: false, closing: false }
+    }
+
     /// False when the connection is over.
-    fn serve(&mut self, buffer: &mut [u8], answers: &Answers) -> bool {
+    fn serve(&mut self, buffer: &mut [u8], answers: &mut Answers) -> bool {
         loop {
             let n = match self.stream.read(buffer) {
                 Ok(0) => return false,
@@ -85,9 +80,10 @@ impl Peer {
                 self.held.extend_from_slice(&buffer[used..n]);
             } else {
                 self.held.extend_from_slice(&buffer[..n]);
-                let held = std::mem::take(&mut self.held);
+                let mut held = std::mem::take(&mut self.held);
                 let used = self.answer(&held, answers);
-                self.held.extend_from_slice(&held[used..]);
+                held.drain(..used);
+                self.held = held;
             }
             if !self.flush() {
                 return false;
@@ -98,40 +94,42 @@ impl Peer {
         }
     }
 
-    fn answer(&mut self, bytes: &[u8], answers: &Answers) -> usize {
+    fn answer(&mut self, bytes: &[u8], answers: &mut Answers) -> usize {
         let mut at = 0;
         while let Some(request) = first_frame(&bytes[at..]) {
             at += 4 + request.len();
-            if !self.greeted {
+            if self.greeted {
+                answers.answer(request, &mut self.out);
+                self.closing |= int(request, 4) == CLOSE;
+            } else {
                 self.greeted = true;
-                self.out.extend_from_slice(&connect_response(7));
-                continue;
+                self.out.extend_from_slice(&greeting(request));
             }
-            let xid = int(request, 0);
-            let answer = match int(request, 4) {
-                _ if xid == XID_PING => &answers.ok,
-                GET_DATA => &answers.data,
-                SET_DATA | EXISTS => &answers.stat,
-                CREATE => &answers.path,
-                CLOSE => &answers.ok,
-                _ => &answers.unknown,
-            };
-            let start = self.out.len();
-            self.out.extend_from_slice(answer);
-            self.out[start + 4..start + 8].copy_from_slice(&xid.to_be_bytes());
         }
         at
     }
 
     fn flush(&mut self) -> bool {
-        if self.out.is_empty() {
-            return true;
+        while self.sent < self.out.len() {
+            match self.stream.write(&self.out[self.sent..]) {
+                Ok(n) => self.sent += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
         }
-        match self.stream.write(&self.out) {
-            Ok(n) => drop(self.out.drain(..n)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return false,
-        }
-        true
+        self.out.clear();
+        self.sent = 0;
+        !self.closing
     }
+}
+
+/// The session that was asked for again, or a new one, with the time-out that was asked for.
+fn greeting(request: &[u8]) -> Vec<u8> {
+    // Old clients do not know the last byte.
+    let without_read_only = 28 + buffer(request, 24).len();
+    let session = match long(request, 16) {
+        0 => 7,
+        again => again,
+    };
+    connect_response(int(request, 12), session, request.len() > without_read_only)
 }
