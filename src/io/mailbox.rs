@@ -35,6 +35,8 @@ struct Inside {
     events: VecDeque<WatchedEvent>,
     /// Nothing comes any more.
     over: bool,
+    /// Whether somebody waits for `came` who was not called yet.
+    waited_for: bool,
     /// Dropped when something happens.
     bell: Option<Sender<()>>,
 }
@@ -44,13 +46,20 @@ struct Inside {
 pub(crate) struct Post(Arc<Common>);
 
 impl Post {
-    /// Never waits for whoever reads, but for the moment in which he takes an event out.
-    pub(crate) fn put(&self, event: WatchedEvent) {
+    /// Never waits for whoever reads, but for the moment in which he takes an event out. Says
+    /// whether somebody is to be [called](Self::call): once for all events of a read, since each
+    /// call may give the CPU to the reader, who would find one event at a time.
+    #[must_use = "whoever waits must be called"]
+    pub(crate) fn put(&self, event: WatchedEvent) -> bool {
         let mut inside = self.0.inside.lock();
         inside.events.push_back(event);
-        let bell = inside.bell.take();
-        drop(inside);
-        self.0.came.notify_one();
+        std::mem::take(&mut inside.waited_for) || inside.bell.is_some()
+    }
+
+    /// Wakes whoever waits.
+    pub(crate) fn call(&self) {
+        let bell = self.0.inside.lock().bell.take();
+        self.0.came.notify_all();
         drop(bell);
     }
 }
@@ -65,12 +74,8 @@ impl Clone for Post {
 impl Drop for Post {
     fn drop(&mut self) {
         if self.0.posts.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut inside = self.0.inside.lock();
-            inside.over = true;
-            let bell = inside.bell.take();
-            drop(inside);
-            self.0.came.notify_all();
-            drop(bell);
+            self.0.inside.lock().over = true;
+            self.call();
         }
     }
 }
@@ -96,14 +101,18 @@ impl Mailbox {
     pub(crate) fn take(&self, deadline: Option<Instant>) -> Result<WatchedEvent, Nothing> {
         let mut inside = self.0.inside.lock();
         loop {
-            match (inside.take(), deadline) {
-                (Err(Nothing::Yet), None) => self.0.came.wait(&mut inside),
-                (Err(Nothing::Yet), Some(deadline)) => {
+            let taken = inside.take();
+            if taken != Err(Nothing::Yet) {
+                return taken;
+            }
+            inside.waited_for = true;
+            match deadline {
+                None => self.0.came.wait(&mut inside),
+                Some(deadline) => {
                     if self.0.came.wait_until(&mut inside, deadline).timed_out() {
                         return inside.take();
                     }
                 }
-                (taken, _) => return taken,
             }
         }
     }
@@ -147,6 +156,12 @@ mod tests {
         WatchedEvent { kind: EventKind::Created, path: "/a".into(), state, zxid: Some(n) }
     }
 
+    fn put(post: &Post, n: i64) {
+        if post.put(event(n)) {
+            post.call();
+        }
+    }
+
     fn soon() -> Option<Instant> {
         Some(Instant::now() + Duration::from_millis(20))
     }
@@ -161,9 +176,9 @@ mod tests {
         assert_eq!(mailbox.try_take(), Err(Nothing::Yet));
         assert_eq!(mailbox.take(soon()), Err(Nothing::Yet));
         let second = post.clone();
-        post.put(event(1));
+        put(&post, 1);
         drop(post);
-        second.put(event(2));
+        put(&second, 2);
         assert!(!mailbox.is_over());
         drop(second);
         assert!(mailbox.is_over());
@@ -178,7 +193,7 @@ mod tests {
         thread::scope(|scope| {
             let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| mailbox.take(in_time()))).collect();
             thread::sleep(Duration::from_millis(20));
-            post.put(event(1));
+            put(&post, 1);
             thread::sleep(Duration::from_millis(20));
             drop(post);
             let mut took: Vec<_> = readers.into_iter().map(|r| r.join().unwrap().is_ok()).collect();
@@ -190,12 +205,29 @@ mod tests {
     #[test]
     fn no_event_of_many_is_lost_between_two_threads() {
         let (post, mailbox) = mailbox();
-        let putter = thread::spawn(move || (0..20_000).for_each(|n| post.put(event(n))));
+        let putter = thread::spawn(move || (0..20_000).for_each(|n| put(&post, n)));
         for n in 0..20_000 {
             assert_eq!(mailbox.take(in_time()), Ok(event(n)));
         }
         assert_eq!(mailbox.take(in_time()), Err(Nothing::Ever));
         putter.join().unwrap();
+    }
+
+    #[test]
+    fn one_call_is_asked_for_many_events() {
+        let (post, mailbox) = mailbox();
+        assert!(!post.put(event(0)), "nobody waits");
+        mailbox.try_take().unwrap();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| [mailbox.take(in_time()), mailbox.take(in_time())]);
+            while !mailbox.0.inside.lock().waited_for {
+                thread::yield_now();
+            }
+            assert!(post.put(event(1)));
+            assert!(!post.put(event(2)), "it was asked for");
+            post.call();
+            assert_eq!(reader.join().unwrap(), [Ok(event(1)), Ok(event(2))]);
+        });
     }
 
     #[test]
@@ -209,7 +241,7 @@ mod tests {
         };
         let first = ring();
         assert_eq!(first.try_recv(), Err(Empty));
-        post.put(event(1));
+        put(&post, 1);
         assert_eq!(first.try_recv(), Err(Disconnected));
         assert_eq!(ring().try_recv(), Err(Disconnected), "it is still there");
         mailbox.try_take().unwrap();

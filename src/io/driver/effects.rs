@@ -41,12 +41,15 @@ impl Driver {
         if std::mem::take(&mut self.progressed) {
             self.publish_progress();
         }
-        self.woke |= answered > 0;
+        self.woke |= answered > 0 || !self.to_call.is_empty();
         if std::mem::take(&mut self.call_crowd) {
             self.shared.crowd.call();
         }
         for waiter in self.to_wake.drain(..) {
             waiter.unpark();
+        }
+        for post in self.to_call.drain(..) {
+            post.call();
         }
     }
 
@@ -67,7 +70,11 @@ impl Driver {
                 Sink::Callback => {
                     let _ = self.shared.events.send(Event::Fire { id, event, last });
                 }
-                Sink::Handle(post) => post.put(event),
+                Sink::Handle(post) => {
+                    if post.put(event) {
+                        self.to_call.push(post);
+                    }
+                }
             },
             Effect::Forget { id, sink } => {
                 if matches!(sink, Sink::Callback) {

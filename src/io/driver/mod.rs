@@ -90,6 +90,8 @@ pub(crate) struct Driver {
     spare: Vec<Effect<Completion, Sink>>,
     /// Callers to wake once all of a read is completed, and whether some are in the crowd.
     to_wake: Vec<Thread>,
+    /// Watch handles whose readers are to be woken then.
+    to_call: Vec<Post>,
     call_crowd: bool,
     /// Callers answered since they were last woken.
     answered: usize,
@@ -148,6 +150,7 @@ impl Driver {
             effects: Vec::new(),
             spare: Vec::new(),
             to_wake: Vec::new(),
+            to_call: Vec::new(),
             call_crowd: false,
             answered: 0,
             woke: false,

@@ -322,6 +322,23 @@ fn b2_batches_are_as_large_as_they_may_be_and_no_larger() {
     assert_eq!(batches(&table, 1).len(), 100);
 }
 
+#[test]
+fn batches_go_in_the_order_of_arming() {
+    let mut table = Watches::new();
+    let paths: Vec<String> = (0..200).map(|n| format!("/{}", n * 7919 % 200)).collect();
+    for (id, path) in (0..).zip(&paths) {
+        arm(&mut table, path, Data, id);
+    }
+    // A later watch beside the first moves nothing, and one that is armed again goes last.
+    arm(&mut table, &paths[0], Data, 300);
+    fire(&mut table, EventKind::DataChanged, &paths[1]);
+    arm(&mut table, &paths[1], Data, 301);
+    let told: Vec<String> =
+        batches(&table, 300).into_iter().flat_map(|(_, lists)| lists).flatten().collect();
+    let wanted = paths[..1].iter().chain(&paths[2..]).chain(&paths[1..2]);
+    assert_eq!(told, wanted.cloned().collect::<Vec<_>>());
+}
+
 /// What happens to a table. Paths and ids are small numbers.
 #[derive(Clone, Debug)]
 enum Step {
