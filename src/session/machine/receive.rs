@@ -178,6 +178,11 @@ impl<T, W: Clone> Machine<T, W> {
             Match::Unknown => return Err(protocol("an answer to no request")),
         };
         self.on_answer(sent, header, body, now, fx)?;
+        self.on_overdue(now, fx)
+    }
+
+    /// Refusals that overtook, and whose turn it is after the answer before them.
+    fn on_overdue(&mut self, now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
         while let Some((header, sent)) = self.link.as_mut().and_then(Link::overdue) {
             self.on_answer(sent, &header, &[], now, fx)?;
         }
@@ -298,7 +303,7 @@ impl<T, W: Clone> Machine<T, W> {
             batch @ (Owner::LaterOne | Owner::Batch(..)) => {
                 link.answers().push_failed(failure);
                 self.end_batch(batch, fx);
-                return Ok(());
+                return self.on_overdue(now, fx);
             }
             _ => return Err(protocol("a frame is too large")),
         };
@@ -309,7 +314,7 @@ impl<T, W: Clone> Machine<T, W> {
             }
         }
         fx.push(Effect::Done { token, outcome: Outcome::Failed(failure), count: 1, armed: None });
-        Ok(())
+        self.on_overdue(now, fx)
     }
 
     /// Enters a watch into the table, or forgets it, as the reply says.

@@ -126,6 +126,17 @@ impl Bench {
         self.frame(&bytes)
     }
 
+    /// The head of an answer that is too large to read.
+    fn oversize(&mut self, xid: i32) -> Result<(), Drop> {
+        let mut head = Vec::new();
+        let mut writer = Writer::new(&mut head);
+        writer.i32(xid);
+        writer.i64(5);
+        writer.i32(0);
+        let piece = Piece::Oversize { head: &head, len: 2 << 20 };
+        self.machine.on_piece(piece, self.now, &mut self.fx)
+    }
+
     fn event(&mut self, kind: i32, path: &str, zxid: i64) -> Result<(), Drop> {
         let mut body = Vec::new();
         let mut writer = Writer::new(&mut body);

@@ -343,3 +343,30 @@ fn an_answer_that_is_too_large_fails_one_of_a_batch() {
     let [Said::AnsweredAll(1, ended)] = &said[..] else { panic!("{said:?}") };
     assert!(matches!(ended[..], [Ok(0), Err(Failure::TooLarge { len: 9_000_000, .. }), Ok(0)]));
 }
+
+#[test]
+fn a_refusal_that_overtook_has_its_turn_behind_an_answer_that_is_too_large() {
+    for large in [1, 2] {
+        let mut bench = Bench::serving();
+        bench.get(1);
+        bench.batch(3, 2);
+        bench.wrote();
+        bench.reply(large + 1, 5, -6, b"").unwrap();
+        if large == 2 {
+            bench.reply(1, 5, 0, b"").unwrap();
+        }
+        bench.oversize(large).unwrap();
+        for xid in large + 2..=4 {
+            bench.reply(xid, 5, 0, b"").unwrap();
+        }
+        let too_large = Failure::TooLarge { len: 2 << 20, limit: 1 << 20 };
+        let said = match large {
+            1 => [Said::Failed(1, too_large), Said::AnsweredAll(2, vec![Ok(-6), Ok(0), Ok(0)])],
+            _ => {
+                let ended = vec![Err(too_large), Ok(-6), Ok(0)];
+                [Said::Answered(1, 0), Said::AnsweredAll(2, ended)]
+            }
+        };
+        assert_eq!(bench.said(), said);
+    }
+}
