@@ -1,6 +1,7 @@
 //! What only a real ZooKeeper can show. Without one, these tests fail and say how to get it.
 
 mod batches;
+mod batches_faults;
 mod callbacks;
 mod chroots;
 mod clients;

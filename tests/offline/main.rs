@@ -1,6 +1,7 @@
 //! What can be shown without a real server: scripted servers, made-up peers.
 
 mod answers;
+mod batches;
 mod bodies;
 mod credentials;
 mod deadlines;
