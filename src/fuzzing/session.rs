@@ -100,6 +100,7 @@ impl Run<'_> {
                 let len = script.byte();
                 if let Some(Connection { server, .. }) = &mut self.connection {
                     server.in_step = false;
+                    self.books.forged = true;
                 }
                 self.hear(&[script.bytes(usize::from(len))]);
             }
@@ -109,11 +110,14 @@ impl Run<'_> {
                 self.machine.give_up_session(&mut self.books.effects);
                 self.expired();
             }
-            13 if script.byte() % 8 == 0 => {
-                self.machine.terminate(SessionState::Closed, &mut self.books.effects);
-                self.over = true;
-            }
-            13 => {}
+            13 => match script.byte() % 8 {
+                0 => {
+                    self.machine.terminate(SessionState::Closed, &mut self.books.effects);
+                    self.over = true;
+                }
+                1..5 => self.batch(script),
+                _ => {}
+            },
             n => {
                 let Some(Connection { server, .. }) = &mut self.connection else { return };
                 let said = match n {
@@ -121,11 +125,18 @@ impl Run<'_> {
                     15 | 16 => server.answer(script),
                     17 => server.notification(script),
                     18 => server.special(script),
-                    _ => server.too_large(script),
+                    _ => server.too_large(script, self.max_reply),
                 };
+                for (member, what, in_turn) in server.said.drain(..) {
+                    self.books.say(member, what, in_turn);
+                }
+                self.books.forged |= server.forged;
                 let cut = usize::from(script.byte()).min(said.len());
                 let (now, later) = said.split_at(cut);
                 self.hear(&[now, later]);
+                if self.connection.as_ref().is_some_and(|c| c.server.in_step) {
+                    self.books.all_came();
+                }
             }
         }
     }
@@ -138,6 +149,7 @@ impl Run<'_> {
         self.machine.connected(self.now);
         let frames = FrameBuffer::new(self.max_reply);
         self.connection = Some(Connection { frames, server: Server::new(first_xid) });
+        self.books.new_server();
     }
 
     fn disconnect(&mut self) {
@@ -185,6 +197,22 @@ impl Run<'_> {
         };
         let token = self.books.new_request();
         self.machine.send(Request { frame: frame.into(), count: 1, op, change, token }, self.now);
+    }
+
+    fn batch(&mut self, script: &mut Script<'_>) {
+        let count = script.pick(&[2, 3, 5, 40]);
+        if !self.machine.is_serving() {
+            return;
+        }
+        let (token, members) = self.books.new_batch(count);
+        let (mut frame, op) = (Vec::new(), OpCode::GetData);
+        for member in members {
+            machine::build(&mut frame, op, |out| {
+                WatchedRead { path: &member.path(), watch: false }.encode(&mut Writer::new(out));
+            });
+        }
+        self.machine
+            .send(Request { frame: frame.into(), count, op, change: None, token }, self.now);
     }
 
     /// Few: each is sent again on each connection.

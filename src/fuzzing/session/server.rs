@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::books::{Member, Said};
 use super::{CODES, EVENTS, PATHS};
 use crate::fuzzing::script::Script;
+use crate::proto::code::Code;
 use crate::proto::connect::ConnectResponse;
 use crate::proto::event::WatcherEvent;
 use crate::proto::frame::{begin_frame, end_frame};
@@ -25,9 +27,20 @@ pub(super) struct Server {
     /// Whether this server said only what a sound one may say: then nothing that it said is a
     /// reason to drop the connection.
     pub(super) in_step: bool,
+    /// Whether it answered what was not asked: it may be asked just that next.
+    pub(super) forged: bool,
     next_xid: i32,
-    unanswered: VecDeque<i32>,
+    unanswered: VecDeque<Asked>,
+    /// What it said to requests of batches, and whether it was their turn, until the books have it.
+    pub(super) said: Vec<(Member, Said, bool)>,
     zxid: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    xid: i32,
+    /// If it is one of a batch.
+    member: Option<Member>,
 }
 
 impl Server {
@@ -40,8 +53,10 @@ impl Server {
             pings: 0,
             auths: 0,
             in_step: true,
+            forged: false,
             next_xid: first_xid,
             unanswered: VecDeque::new(),
+            said: Vec::new(),
             zxid: 1,
         }
     }
@@ -57,7 +72,9 @@ impl Server {
                 Ok(Some(frame)) if self.greeted => {
                     let mut header = Reader::new(frame);
                     let (xid, op) = (header.i32(), header.i32().map(OpCode::from_raw));
-                    self.note(xid.unwrap_or_default(), op.unwrap_or_default());
+                    let path = header.string().ok();
+                    let member = path.as_deref().and_then(Member::of_path);
+                    self.note(xid.unwrap_or_default(), op.unwrap_or_default(), member);
                 }
                 Ok(Some(frame)) => {
                     assert!(frame.len() >= 29, "no greeting: {frame:?}");
@@ -73,7 +90,7 @@ impl Server {
         }
     }
 
-    fn note(&mut self, xid: i32, op: Option<OpCode>) {
+    fn note(&mut self, xid: i32, op: Option<OpCode>, member: Option<Member>) {
         match xid {
             XID_PING => {
                 assert_eq!(op, Some(OpCode::Ping));
@@ -89,7 +106,7 @@ impl Server {
                 assert_eq!(xid, self.next_xid);
                 self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
                 self.closing = op == Some(OpCode::CloseSession);
-                self.unanswered.push_back(xid);
+                self.unanswered.push_back(Asked { xid, member });
             }
         }
     }
@@ -113,11 +130,21 @@ impl Server {
         let (err, place) = (script.pick(&CODES), script.byte());
         let place = if place < 128 { 0 } else { usize::from(place - 128) % 4 };
         let asked = self.unanswered.remove(place);
-        let xid = asked.unwrap_or(self.next_xid);
+        self.forged |= asked.is_none();
+        let xid = asked.map_or(self.next_xid, |asked| asked.xid);
         let len = usize::from(script.byte() % 64);
-        // Refused watches, or a body that says that the session moved: not worth telling apart.
-        self.in_step &= asked.is_some() && place == 0 && err == 0 && len == 0;
-        reply(ReplyHeader { xid, zxid: self.zxid(script), err }, script.bytes(len))
+        let (zxid, body) = (self.zxid(script), script.bytes(len));
+        match asked.and_then(|asked| asked.member) {
+            Some(member) => {
+                self.in_step &= (place == 0 || err != 0) && is_of_request(err);
+                let said = Said::Reply { code: err, zxid, body: body.to_vec() };
+                self.said.push((member, said, place == 0));
+            }
+            // Refused watches, or a body that says that the session moved: not worth telling
+            // apart.
+            None => self.in_step &= asked.is_some() && place == 0 && err == 0 && len == 0,
+        }
+        reply(ReplyHeader { xid, zxid, err }, body)
     }
 
     pub(super) fn notification(&mut self, script: &mut Script<'_>) -> Vec<u8> {
@@ -140,15 +167,28 @@ impl Server {
     }
 
     /// The start of a frame over the limit, and so much of the rest as the script gives.
-    pub(super) fn too_large(&mut self, script: &mut Script<'_>) -> Vec<u8> {
-        self.in_step = false;
+    pub(super) fn too_large(&mut self, script: &mut Script<'_>, max_reply: usize) -> Vec<u8> {
         let len = script.pick(&[101, 1_000, (1 << 20) + 1, i32::MAX]);
         let err = script.pick(&CODES);
-        let xid = self.unanswered.pop_front().unwrap_or_else(|| script.pick(&[-1, -2, -4, 1]));
+        let asked = self.unanswered.pop_front();
+        self.forged |= asked.is_none();
+        let xid = asked.map_or_else(|| script.pick(&[-1, -2, -4, 1]), |asked| asked.xid);
+        let zxid = self.zxid(script);
         let mut out = len.to_be_bytes().to_vec();
-        ReplyHeader { xid, zxid: self.zxid(script), err }.encode(&mut Writer::new(&mut out));
+        ReplyHeader { xid, zxid, err }.encode(&mut Writer::new(&mut out));
         let sent = usize::try_from(len).unwrap_or(0).min(1_000);
-        out.resize(4 + sent, 0);
+        let body = vec![0; sent - HEADER];
+        out.extend_from_slice(&body);
+        let whole = out.len() == 4 + usize::try_from(len).unwrap_or(usize::MAX);
+        let member = asked.and_then(|asked| asked.member);
+        self.in_step &= member.is_some() && whole && is_of_request(err);
+        if let Some(member) = member {
+            let said = match whole && sent <= max_reply {
+                true => Said::Reply { code: err, zxid, body },
+                false => Said::TooLarge,
+            };
+            self.said.push((member, said, true));
+        }
         out
     }
 
@@ -163,6 +203,14 @@ impl Server {
         }
     }
 }
+
+/// Whether a code says nothing of the session, only of its request.
+fn is_of_request(code: i32) -> bool {
+    !matches!(Code::from_raw(code), Code::SessionExpired | Code::SessionMoved)
+}
+
+/// The bytes of a reply's header.
+const HEADER: usize = 16;
 
 fn reply(header: ReplyHeader, body: &[u8]) -> Vec<u8> {
     frame(|out| {
