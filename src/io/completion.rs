@@ -4,12 +4,11 @@
 //! it is told to and, should it be dropped on the way (a queue torn down, a thread that died), it
 //! answers `Closed` from its `Drop`: no path leaves a caller waiting.
 
-use std::time::Instant;
-
 use crossbeam_channel::Sender;
 
 use crate::io::dispatch::Event;
 use crate::io::slot::{Abandoned, Slot, Wake};
+use crate::io::sync::Instant;
 use crate::session::{Failure, Outcome};
 
 /// What is owed to a callback.
@@ -95,7 +94,8 @@ impl Completion {
 
     /// Delivers the outcome, to callbacks at once. Tells whom to wake.
     pub(crate) fn finish(mut self, outcome: Outcome) -> Result<Wake, Abandoned> {
-        let Some(slot) = self.0.take() else { return Ok(Wake::Nobody) };
+        // Expired: the callback was told already.
+        let Some(slot) = self.0.take() else { return Err(Abandoned) };
         match slot.finish(outcome)? {
             Wake::Callback(callback, outcome) => {
                 deliver(callback, outcome);

@@ -13,9 +13,11 @@
 //! watch for all: it alone waits with a limit, and when that is over everybody looks at the clock
 //! and at his slot. Nobody depends on a call that the end of the IO thread swallowed.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
+
+use crate::io::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::io::sync::standard::{Condvar, Mutex, MutexGuard};
 
 /// See the [module](self).
 ///

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The IO thread waits for nobody: slots and queues take what it gives without blocking. Queues
-//! are unbounded; requests are bounded by the [`shared::Gate`] before they are queued, events
+//! are unbounded; requests are bounded by the [`gate::Gate`] before they are queued, events
 //! by what the server sends.
 //!
 //! Shutdown: the IO thread enters a terminal state, answers everything it holds, drops its end
@@ -19,12 +19,15 @@ pub(crate) mod completion;
 pub(crate) mod crowd;
 pub(crate) mod dial;
 pub(crate) mod dispatch;
+pub(crate) mod doze;
 pub(crate) mod driver;
 pub(crate) mod four_letter;
+pub(crate) mod gate;
 pub(crate) mod life;
 pub(crate) mod mailbox;
 pub(crate) mod probe;
 pub(crate) mod shared;
 pub(crate) mod slot;
+pub(crate) mod sync;
 pub(crate) mod threads;
 pub(crate) mod transport;

@@ -4,15 +4,17 @@
 //! but for the gate when it is full.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::io::crowd::Crowd;
 use crate::io::dispatch::Event;
+use crate::io::doze::Doze;
 use crate::io::driver::{Command, Submit};
+use crate::io::gate::Gate;
 use crate::io::life::{Life, Loss};
 use crate::session::state::SessionState;
 
@@ -22,8 +24,7 @@ pub(crate) struct Shared {
     pub(crate) requests: Sender<Command>,
     pub(crate) events: Sender<Event>,
     waker: mio::Waker,
-    /// Whether the IO thread sleeps, or is about to, and must be woken.
-    sleeping: AtomicBool,
+    doze: Doze,
     /// Epoch << 8 | state, so that both are read at once.
     word: AtomicU64,
     session_id: AtomicI64,
@@ -68,7 +69,7 @@ impl Shared {
             requests,
             events,
             waker,
-            sleeping: AtomicBool::new(false),
+            doze: Doze::new(),
             word: AtomicU64::new(1 << 8 | u64::from(SessionState::Connecting.as_u8())),
             session_id: AtomicI64::new(0),
             last_zxid: AtomicI64::new(0),
@@ -101,34 +102,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Wakes the IO thread, but only if it said that it sleeps: most wake-ups are not needed,
-    /// and each costs a system call.
-    ///
-    /// No wake-up is lost. The caller *queues, then looks at the flag*; the IO thread *sets the
-    /// flag, then looks at the queue* ([`Shared::may_sleep`]). The two fences put these four steps
-    /// into one order in which at least one of the two looks sees the other's step: either the
-    /// caller sees the flag and wakes, or the IO thread sees the request and does not sleep.
+    /// Wakes the IO thread if it said that it sleeps.
     fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::SeqCst) {
+        self.doze.wake(|| {
             // Fails only if the descriptor is gone, and then so is the IO thread.
             let _ = self.waker.wake();
-        }
+        });
     }
 
     /// The IO thread announces that it is about to sleep. False if there is work after all.
     pub(crate) fn may_sleep(&self, queue: &Receiver<Command>) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if queue.is_empty() {
-            return true;
-        }
-        self.sleeping.store(false, Ordering::SeqCst);
-        false
+        self.doze.may_sleep(|| queue.is_empty())
     }
 
     pub(crate) fn awake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.doze.awake();
     }
 
     pub(crate) fn publish(&self, epoch: u64, state: SessionState) {
@@ -233,137 +221,5 @@ impl Shared {
             return false;
         }
         !events_too || self.event_done.recv_deadline(deadline) != Err(Timeout)
-    }
-}
-
-/// Bounds the requests in flight.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    limit: usize,
-    inside: AtomicUsize,
-    waiting: AtomicUsize,
-    lock: Mutex<()>,
-    room: Condvar,
-}
-
-impl Gate {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit: limit.max(1),
-            inside: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            lock: Mutex::new(()),
-            room: Condvar::new(),
-        }
-    }
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// How many are inside now.
-    pub(crate) fn inside(&self) -> usize {
-        self.inside.load(Ordering::Relaxed)
-    }
-
-    /// Enters with `n` at once, at most the limit.
-    pub(crate) fn try_enter(&self, n: usize) -> bool {
-        if self.inside.fetch_add(n, Ordering::AcqRel) + n <= self.limit {
-            return true;
-        }
-        self.leave(n);
-        false
-    }
-
-    /// Enters whether there is room or not: for the few requests that clean up behind a user and
-    /// may not wait.
-    pub(crate) fn force(&self) {
-        self.inside.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Waits for room; false if there was none until `deadline`, or `give_up` says so.
-    pub(crate) fn enter(
-        &self,
-        n: usize,
-        deadline: Option<Instant>,
-        give_up: impl Fn() -> bool,
-    ) -> bool {
-        if self.try_enter(n) {
-            return true;
-        }
-        let mut guard = self.lock.lock();
-        // Counted before the next try: `leave` looks at the count after making room, so either
-        // it sees us, or we see the room. The lock keeps its signal from falling between our try
-        // and our wait.
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let entered = loop {
-            if self.inside.fetch_add(n, Ordering::SeqCst) + n <= self.limit {
-                break true;
-            }
-            self.inside.fetch_sub(n, Ordering::SeqCst);
-            let now = Instant::now();
-            if give_up() || deadline.is_some_and(|deadline| now >= deadline) {
-                break false;
-            }
-            let look = now + Duration::from_millis(50);
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            self.room.wait_until(&mut guard, until);
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        entered
-    }
-
-    pub(crate) fn leave(&self, n: usize) {
-        if n == 0 {
-            return;
-        }
-        self.inside.fetch_sub(n, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            let _guard = self.lock.lock();
-            self.room.notify_all();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use std::thread;
-
-    #[test]
-    fn d12_the_gate_never_lets_more_in_than_its_limit() {
-        let gate = Arc::new(Gate::new(3));
-        let most = Arc::new(AtomicUsize::new(0));
-        let inside = Arc::new(AtomicUsize::new(0));
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                let (gate, most, inside) = (gate.clone(), most.clone(), inside.clone());
-                thread::spawn(move || {
-                    for _ in 0..500 {
-                        assert!(gate.enter(1, None, || false));
-                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                        thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        gate.leave(1);
-                    }
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        assert!(most.load(Ordering::SeqCst) <= 3);
-        assert_eq!(gate.inside.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn a_full_gate_refuses_at_the_deadline() {
-        let gate = Gate::new(1);
-        assert!(gate.try_enter(1));
-        assert!(!gate.try_enter(1));
-        assert!(!gate.enter(1, Some(Instant::now() + Duration::from_millis(20)), || false));
-        gate.leave(1);
-        assert!(gate.enter(1, Some(Instant::now()), || false));
     }
 }

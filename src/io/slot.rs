@@ -26,15 +26,13 @@
 //! answer one after the other.
 
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::io::completion::Owed;
 use crate::io::crowd::Crowd;
+use crate::io::sync::atomic::{AtomicU8, Ordering};
+use crate::io::sync::thread::{self, Thread};
+use crate::io::sync::{Arc, Instant, Mutex, MutexGuard, thread_local};
 use crate::session::Outcome;
 
 const QUEUED: u8 = 0;
@@ -109,7 +107,7 @@ impl Rack {
     /// Empties the first `used` places.
     fn clear(&mut self, used: u8) {
         for place in std::iter::once(&mut self.first).chain(&mut self.others).take(used.into()) {
-            *place.phase.get_mut() = QUEUED;
+            place.phase.store(QUEUED, Ordering::Relaxed);
             *place.waiting.get_mut() = Waiting::Nobody;
         }
     }
@@ -273,8 +271,8 @@ impl Slot {
         let mut waiting = self.waiting();
         match std::mem::take(&mut *waiting) {
             Waiting::Outcome(outcome) => return Some(outcome),
-            Waiting::Parked(thread) if !in_crowd => *waiting = Waiting::Parked(thread),
             _ if in_crowd => *waiting = Waiting::InCrowd,
+            // Whoever is noted there may be another thread, which handed the call on.
             _ => *waiting = Waiting::Parked(thread::current()),
         }
         None
@@ -387,6 +385,22 @@ mod tests {
             };
             assert_eq!(came, replier.join().unwrap());
             drop(slot);
+        }
+    }
+
+    #[test]
+    fn who_waits_last_is_woken() {
+        let slot = Slot::take();
+        assert!(slot.enlist(false).is_none());
+        let second = slot.clone();
+        let second = thread::spawn(move || {
+            assert!(second.enlist(false).is_none());
+            thread::current().id()
+        });
+        let second = second.join().unwrap();
+        match slot.finish(reply(0)) {
+            Ok(Wake::Thread(woken)) => assert_eq!(woken.id(), second),
+            other => panic!("{other:?}"),
         }
     }
 }
