@@ -128,7 +128,7 @@ impl Client {
             let start = part.frames.len();
             let (encoded, memo) = op.encode(&self.scope.chroot, &mut part.frames)?;
             self.check_len(part.frames.len() - start, O::NAME, op.path())?;
-            if encoded.watch.is_some() || encoded.removes.is_some() {
+            if encoded.change.is_some() {
                 let why = "operations on watches cannot be submitted together";
                 return Err(Error::invalid(O::NAME, op.path(), why));
             }
@@ -283,7 +283,7 @@ impl<T> Iterator for PendingAll<T> {
             }
             let Part { slot, read } = self.parts.pop_front()?;
             let waited = match &slot {
-                Some(slot) => wait(slot, self.deadline, &self.scope.shared),
+                Some(slot) => wait(slot, self.deadline, Instant::now(), &self.scope.shared),
                 None => Waited::Outcome(Outcome::Failed(Failure::Closed { sent: false })),
             };
             self.ready = read(waited, &self.scope.chroot).into_iter();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::client::op::{Encoded, Operation, WatchSetup};
+use crate::client::op::{Encoded, Operation};
 use crate::client::pending::{Pending, Waited, finish, wait};
 use crate::client::short_path::ShortPath;
 use crate::client::watch::{Watch, Watcher};
@@ -35,15 +35,16 @@ impl Client {
         let started = Instant::now();
         let deadline = self.deadline(started);
         let mut tries = 0;
+        let mut now = started;
         loop {
             let (frame, encoded, memo) = self.encode(&mut op)?;
-            let repeatable = encoded.watch.is_none();
+            let repeatable = !matches!(encoded.change.as_deref(), Some(Change::Arm(_)));
             let slot = Slot::take();
             let completion = Completion::slot(&slot);
             let limits = Limits { deadline, patient: false };
             let queued = self.enqueue(frame, encoded, completion, limits, O::NAME, op.path());
             let result = queued.and_then(|armed| {
-                let reply = match wait(&slot, deadline, self.shared()) {
+                let reply = match wait(&slot, deadline, now, self.shared()) {
                     Waited::Outcome(outcome) => {
                         finish::<O>(outcome, memo, &self.scope.chroot, || at(&op))?
                     }
@@ -56,7 +57,7 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let now = Instant::now();
+            now = Instant::now();
             let pause = self
                 .scope
                 .retry
@@ -66,7 +67,10 @@ impl Client {
             match (pause, deadline) {
                 (None, _) => return Err(error),
                 (Some(pause), Some(deadline)) if now + pause >= deadline => return Err(error),
-                (Some(pause), _) => std::thread::sleep(pause),
+                (Some(pause), _) => {
+                    std::thread::sleep(pause);
+                    now = Instant::now();
+                }
             }
         }
     }
@@ -207,18 +211,10 @@ impl Client {
                 return Err(error);
             }
         };
-        let Encoded { op: opcode, watch, removes } = encoded;
-        let mut armed = None;
-        let change = match (watch, removes) {
-            (Some(setup), _) => {
-                let (arming, watch) = self.arm(setup);
-                armed = Some(watch);
-                Some(Box::new(Change::Arm(arming)))
-            }
-            (None, Some((path, watcher_type))) => {
-                Some(Box::new(Change::Remove { path, watcher_type }))
-            }
-            (None, None) => None,
+        let Encoded { op: opcode, mut change, callback } = encoded;
+        let armed = match change.as_deref_mut() {
+            Some(Change::Arm(arming)) => Some(self.arm(arming, callback)),
+            _ => None,
         };
         let request = Request { frame, count: 1, op: opcode, change, token: completion };
         let submit = Submit { request, epoch, patient: limits.patient };
@@ -273,19 +269,18 @@ impl Client {
 
     /// Gives a watch its id, and its callback to the event thread: before the request that names
     /// it, so that no event can come first.
-    fn arm(&self, setup: WatchSetup) -> (Arming<Sink>, (Arc<str>, WatchId)) {
-        let WatchSetup { path, kind, watcher } = setup;
-        let id = WatchId(self.shared().next_id());
-        let sink = match watcher {
-            Watcher::Handle(sender) => Sink::Handle(sender),
-            Watcher::Callback(callback) => {
-                let callback = self.chrooted(callback);
-                // If the event thread has ended the request will be refused too.
-                let _ = self.shared().events.send(Event::Watch(id, callback));
-                Sink::Callback
-            }
-        };
-        (Arming { path: path.clone(), kind, id, sink }, (path, id))
+    fn arm(
+        &self,
+        arming: &mut Arming<Sink>,
+        callback: Option<WatchCallback>,
+    ) -> (Arc<str>, WatchId) {
+        arming.id = WatchId(self.shared().next_id());
+        if let Some(callback) = callback {
+            let callback = self.chrooted(callback);
+            // If the event thread has ended the request will be refused too.
+            let _ = self.shared().events.send(Event::Watch(arming.id, callback));
+        }
+        (arming.path.clone(), arming.id)
     }
 
     /// A callback that sees paths as this handle does.

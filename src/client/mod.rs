@@ -280,7 +280,7 @@ impl Client {
         let command =
             Command::AddAuth { scheme: scheme.into(), credential: credential.into(), token };
         self.shared().command(command).map_err(|_| self.ended("add_auth", ""))?;
-        match wait(&slot, deadline, self.shared()) {
+        match wait(&slot, deadline, Instant::now(), self.shared()) {
             Waited::Outcome(Outcome::Reply(_) | Outcome::Batch(_)) => Ok(()),
             Waited::Outcome(Outcome::Failed(failure)) => Err(pending::failed(failure, at())),
             Waited::Forked => Err(Error::Forked { at: at() }),

@@ -45,10 +45,16 @@ pub(crate) fn failed(failure: Failure, at: Box<At>) -> Error {
     }
 }
 
-/// Waits for the outcome on `slot` until `deadline`; gives the call up if it does not come.
-pub(crate) fn wait(slot: &Slot, deadline: Option<Instant>, shared: &Shared) -> Waited {
+/// Waits for the outcome on `slot` until `deadline`; gives the call up if it does not come. `now`
+/// may be a moment ago.
+pub(crate) fn wait(
+    slot: &Slot,
+    deadline: Option<Instant>,
+    now: Instant,
+    shared: &Shared,
+) -> Waited {
     let mut forked = false;
-    let outcome = slot.wait_until(deadline, &shared.crowd, || {
+    let outcome = slot.wait_until(deadline, now, &shared.crowd, || {
         forked = shared.is_forked();
         !forked
     });
@@ -131,7 +137,7 @@ impl<T> Pending<T> {
         // Mostly it is there already: then nobody needs to know the deadline.
         let waited = match rest.slot.try_take() {
             Some(outcome) => Waited::Outcome(outcome),
-            None => wait(&rest.slot, rest.deadline(), &rest.scope.shared),
+            None => wait(&rest.slot, rest.deadline(), Instant::now(), &rest.scope.shared),
         };
         rest.finish(waited)
     }
@@ -162,7 +168,8 @@ impl<T> Pending<T> {
         }
         let outcome = self.rest.as_ref().and_then(|rest| {
             let shared = &rest.scope.shared;
-            rest.slot.wait_until(Some(deadline), &shared.crowd, || !shared.is_forked())
+            let now = Instant::now();
+            rest.slot.wait_until(Some(deadline), now, &shared.crowd, || !shared.is_forked())
         });
         match outcome {
             Some(outcome) => Ok(self.take(outcome)),

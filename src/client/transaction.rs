@@ -239,7 +239,7 @@ impl Encode for Transaction<'_> {
         }
         writer.finish();
         frame::end_frame(out, start);
-        Ok((Encoded { op: OpCode::Multi, watch: None, removes: None }, memo))
+        Ok((Encoded { op: OpCode::Multi, change: None, callback: None }, memo))
     }
 }
 

@@ -225,17 +225,18 @@ impl Slot {
     }
 
     /// Waits for the outcome until `deadline`, calling `still_alive` now and then. `None` if it
-    /// did not come; the request goes on.
+    /// did not come; the request goes on. `now` may be a moment ago: the caller mostly looked at
+    /// the clock, and another look would cost as much as the rest of this.
     pub(crate) fn wait_until(
         &self,
         deadline: Option<Instant>,
+        mut now: Instant,
         crowd: &Crowd,
         mut still_alive: impl FnMut() -> bool,
     ) -> Option<Outcome> {
         if let Some(outcome) = self.try_take() {
             return Some(outcome);
         }
-        let mut now = Instant::now();
         let mut look = now + LOOK_AFTER;
         loop {
             if deadline.is_some_and(|deadline| now >= deadline) {
@@ -247,14 +248,15 @@ impl Slot {
                 }
                 look = now + LOOK_AFTER;
             }
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            let limit = until.saturating_duration_since(now);
+            // Mostly the deadline is far, and nothing has to be worked out.
+            let strict = deadline.filter(|deadline| *deadline < look);
+            let limit = strict.map_or(LOOK_AFTER, |until| until.saturating_duration_since(now));
             let in_crowd = crowd.is_open();
             if let Some(outcome) = self.enlist(in_crowd) {
                 return Some(outcome);
             }
             if in_crowd {
-                crowd.wait(limit, until < look, || self.is_done());
+                crowd.wait(limit, strict.is_some(), || self.is_done());
             } else {
                 // A wake-up between `enlist` and here is kept: unpark leaves a token.
                 thread::park_timeout(limit);
@@ -325,7 +327,7 @@ mod tests {
         let slot = Slot::take();
         let late = Completion::slot(&slot);
         assert!(late.claim());
-        assert!(slot.wait_until(Some(Instant::now()), &crowd, || true).is_none());
+        assert!(slot.wait_until(Some(Instant::now()), Instant::now(), &crowd, || true).is_none());
         assert!(slot.abandon().unwrap(), "it was sent");
         drop(slot);
 
@@ -334,7 +336,7 @@ mod tests {
         assert!(answer.claim());
         assert_eq!(late.finish(reply(1)).unwrap_err(), Abandoned);
         assert!(answer.finish(reply(2)).is_ok());
-        assert_eq!(code(next.wait_until(None, &crowd, || true)), 2);
+        assert_eq!(code(next.wait_until(None, Instant::now(), &crowd, || true)), 2);
     }
 
     #[test]
@@ -359,8 +361,12 @@ mod tests {
         let completion = Completion::slot(&slot);
         assert!(completion.claim());
         let dropper = thread::spawn(move || drop(completion));
-        let outcome =
-            slot.wait_until(Some(Instant::now() + Duration::from_secs(10)), &crowd, || true);
+        let outcome = slot.wait_until(
+            Some(Instant::now() + Duration::from_secs(10)),
+            Instant::now(),
+            &crowd,
+            || true,
+        );
         assert!(
             matches!(outcome, Some(Outcome::Failed(Failure::Closed { sent: true }))),
             "{outcome:?}"
@@ -379,13 +385,22 @@ mod tests {
             if round % 2 == 0 {
                 thread::yield_now();
             }
-            let came = match slot.wait_until(Some(Instant::now()), &crowd, || true) {
+            let came = match slot.wait_until(Some(Instant::now()), Instant::now(), &crowd, || true)
+            {
                 Some(_) => true,
                 None => slot.abandon().is_err(),
             };
             assert_eq!(came, replier.join().unwrap());
             drop(slot);
         }
+    }
+
+    #[test]
+    fn what_is_in_flight_is_small() {
+        use crate::io::driver::Sink;
+        use crate::session::link::Sent;
+        assert_eq!(size_of::<Option<Sent<Completion, Sink>>>(), 32);
+        assert_eq!(size_of::<Place>(), 56);
     }
 
     #[test]

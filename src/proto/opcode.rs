@@ -8,7 +8,8 @@ macro_rules! opcodes {
         /// Source: ZooKeeper `ZooDefs.java`, interface `OpCode`. What only servers send to each
         /// other is left out.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(i32)]
+        // All fit; each request in flight holds one.
+        #[repr(i16)]
         pub(crate) enum OpCode {
             $(#[doc = concat!("Since ", $since, ".")] $variant = $raw,)+
         }
@@ -24,7 +25,7 @@ macro_rules! opcodes {
 
             /// The number as it is on the wire.
             pub(crate) const fn raw(self) -> i32 {
-                self as i32
+                self as i16 as i32
             }
         }
     };

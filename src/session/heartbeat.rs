@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 /// The clocks of one connection. Pure arithmetic on the `now` of the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
-    timeout: Duration,
+    /// T/3, 2T/3 and 2T: asked for at each turn, so worked out once.
+    ping_after: Duration,
+    dead_after: Duration,
+    broken_after: Duration,
     last_read: Instant,
     last_write: Instant,
     /// When a whole frame, or a good part of one, last came, and how many bytes since.
@@ -24,7 +27,9 @@ pub(crate) struct Heartbeat {
 impl Heartbeat {
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
         Self {
-            timeout,
+            ping_after: timeout / 3,
+            dead_after: timeout * 2 / 3,
+            broken_after: timeout * 2,
             last_read: now,
             last_write: now,
             last_progress: now,
@@ -78,11 +83,11 @@ impl Heartbeat {
     }
 
     fn next_ping(&self) -> Instant {
-        self.last_write + self.timeout / 3
+        self.last_write + self.ping_after
     }
 
     fn dead_at(&self) -> Instant {
-        (self.last_read + self.timeout * 2 / 3).min(self.last_progress + self.timeout * 2)
+        (self.last_read + self.dead_after).min(self.last_progress + self.broken_after)
     }
 }
 

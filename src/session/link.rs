@@ -24,19 +24,27 @@ pub(crate) enum Owner<T> {
     /// removeWatches and the like: the answer does not matter.
     Housekeeping,
     CloseSession,
-    /// The one who asked for the batch that the request belongs to; it comes with the last.
+    /// Whoever asked for the batch that the request belongs to; the last of the batch knows.
     LaterOne,
-    /// A batch of so many, of which this request is the last.
-    Batch(T, u32),
 }
 
-/// A request that was given to the socket, or is about to be.
+/// A request that was given to the socket, or is about to be. A hundred thousand may be in flight:
+/// it is small.
 #[derive(Debug)]
 pub(crate) struct Sent<T, W> {
     pub(crate) owner: Owner<T>,
-    pub(crate) op: OpCode,
     pub(crate) change: Option<Box<Change<W>>>,
-    pub(crate) at: Instant,
+    pub(crate) op: OpCode,
+    /// Whether it is the last of a batch.
+    pub(crate) ends_batch: bool,
+}
+
+/// Requests that were sent at one time.
+#[derive(Debug)]
+struct Sending {
+    at: Instant,
+    /// How many of them are in flight.
+    count: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub(crate) struct Link<T, W> {
     pub(crate) auth_in_flight: VecDeque<usize>,
     next_xid: i32,
     in_flight: VecDeque<Option<Sent<T, W>>>,
+    /// When those in flight were sent, oldest first: one entry for all of a turn.
+    sendings: VecDeque<Sending>,
     /// The answers so far of the batch at the front.
     answers: Answers,
     /// Refusals that overtook, of requests that belong to batches; they wait for their turn.
@@ -70,10 +80,23 @@ pub(crate) struct Link<T, W> {
     written: usize,
 }
 
+impl<T, W> Sent<T, W> {
+    /// One of ours, that no caller waits for.
+    pub(crate) fn own(owner: Owner<T>, op: OpCode) -> Self {
+        Self { owner, change: None, op, ends_batch: false }
+    }
+
+    /// Whether it was queued together with others.
+    pub(crate) fn is_in_batch(&self) -> bool {
+        self.ends_batch || matches!(self.owner, Owner::LaterOne)
+    }
+}
+
 /// Where a reply belongs.
 #[derive(Debug)]
 pub(crate) enum Match<T, W> {
-    Found(Sent<T, W>),
+    /// The request, and when it was sent at the latest.
+    Found(Sent<T, W>, Instant),
     /// A success that overtook: the server is broken.
     OutOfOrder,
     /// A refusal within a batch overtook; it is kept until it is its turn.
@@ -92,6 +115,7 @@ impl<T, W> Link<T, W> {
             auth_in_flight: VecDeque::new(),
             next_xid: first_xid,
             in_flight: VecDeque::new(),
+            sendings: VecDeque::new(),
             answers: Answers::default(),
             early: BTreeMap::new(),
             out: Vec::new(),
@@ -123,7 +147,7 @@ impl<T, W> Link<T, W> {
     }
 
     /// Gives `frame` the next xid and queues it.
-    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T, W>) {
+    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T, W>, now: Instant) {
         let xid = self.next_xid;
         self.next_xid = after(xid);
         let start = self.out.len();
@@ -132,6 +156,10 @@ impl<T, W> Link<T, W> {
             place.copy_from_slice(&xid.to_be_bytes());
         }
         self.in_flight.push_back(Some(sent));
+        match self.sendings.back_mut() {
+            Some(last) if last.at == now => last.count += 1,
+            _ => self.sendings.push_back(Sending { at: now, count: 1 }),
+        }
     }
 
     /// Gives each of the frames in `batch` the next xid and queues them; `token` is for all.
@@ -146,13 +174,11 @@ impl<T, W> Link<T, W> {
         let mut frames = batch;
         let mut token = Some(token);
         for left in (0..count).rev() {
-            let owner = match token.take_if(|_| left == 0) {
-                Some(token) => Owner::Batch(token, count),
-                None => Owner::LaterOne,
-            };
+            let ends_batch = left == 0;
+            let owner = token.take_if(|_| ends_batch).map_or(Owner::LaterOne, Owner::User);
             let (frame, rest) = split_frame(frames);
             frames = rest;
-            self.send(frame, Sent { owner, op, change: None, at: now });
+            self.send(frame, Sent { owner, change: None, op, ends_batch }, now);
         }
     }
 
@@ -169,14 +195,14 @@ impl<T, W> Link<T, W> {
     }
 
     /// A refusal that overtook and whose turn it is now.
-    pub(crate) fn overdue(&mut self) -> Option<(ReplyHeader, Sent<T, W>)> {
+    pub(crate) fn overdue(&mut self) -> Option<(ReplyHeader, Sent<T, W>, Instant)> {
         if self.early.is_empty() {
             return None;
         }
         let front = self.front_xid();
         let header = self.early.remove(&front)?;
         match self.answer(&header) {
-            Match::Found(sent) => Some((header, sent)),
+            Match::Found(sent, at) => Some((header, sent, at)),
             _ => None,
         }
     }
@@ -192,21 +218,44 @@ impl<T, W> Link<T, W> {
                 _ => Match::Unknown,
             };
         }
-        if place > 0 {
-            let in_batch =
-                |sent: &Sent<T, W>| matches!(sent.owner, Owner::LaterOne | Owner::Batch(..));
-            if self.in_flight.get(place).and_then(Option::as_ref).is_some_and(in_batch) {
-                return match self.early.insert(header.xid, *header) {
-                    None => Match::Kept,
-                    Some(_) => Match::Unknown,
-                };
-            }
+        let is_in_batch = |sent: &Option<Sent<T, W>>| sent.as_ref().is_some_and(Sent::is_in_batch);
+        if place > 0 && self.in_flight.get(place).is_some_and(is_in_batch) {
+            return match self.early.insert(header.xid, *header) {
+                None => Match::Kept,
+                Some(_) => Match::Unknown,
+            };
         }
+        let at = self.sent_at(place);
         let found = self.in_flight.get_mut(place).and_then(Option::take);
         while matches!(self.in_flight.front(), Some(None)) {
             self.in_flight.pop_front();
+            self.forget_sending();
         }
-        found.map_or(Match::Unknown, Match::Found)
+        match (found, at) {
+            (Some(sent), Some(at)) => Match::Found(sent, at),
+            _ => Match::Unknown,
+        }
+    }
+
+    /// When the request at `place` was sent. Mostly it is the oldest.
+    fn sent_at(&self, mut place: usize) -> Option<Instant> {
+        for sending in &self.sendings {
+            match place.checked_sub(sending.count) {
+                Some(later) => place = later,
+                None => return Some(sending.at),
+            }
+        }
+        None
+    }
+
+    /// The oldest request is not in flight any more.
+    fn forget_sending(&mut self) {
+        if let Some(oldest) = self.sendings.front_mut() {
+            oldest.count = oldest.count.saturating_sub(1);
+            if oldest.count == 0 {
+                self.sendings.pop_front();
+            }
+        }
     }
 
     /// Whether `xid` is in flight, for a frame whose body will not be read.
@@ -216,7 +265,12 @@ impl<T, W> Link<T, W> {
 
     /// Everything in flight, oldest first.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Sent<T, W>> + '_ {
+        self.sendings.clear();
         self.in_flight.drain(..).flatten()
+    }
+
+    pub(crate) fn has_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
     }
 
     pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
@@ -273,20 +327,15 @@ mod tests {
     }
 
     fn send(link: &mut Link<u32, ()>, token: u32) -> i32 {
-        let sent = Sent {
-            owner: Owner::User(token),
-            op: OpCode::GetData,
-            change: None,
-            at: Instant::now(),
-        };
+        let sent = Sent::own(Owner::User(token), OpCode::GetData);
         let start = link.output().len();
-        link.send(&[0; 12], sent);
+        link.send(&[0; 12], sent, Instant::now());
         i32::from_be_bytes(link.output()[start + 4..start + 8].try_into().unwrap())
     }
 
     fn token(found: Match<u32, ()>) -> u32 {
         match found {
-            Match::Found(Sent { owner: Owner::User(token), .. }) => token,
+            Match::Found(Sent { owner: Owner::User(token), .. }, _) => token,
             other => panic!("{other:?}"),
         }
     }

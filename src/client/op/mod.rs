@@ -25,8 +25,6 @@ mod read;
 mod watching;
 mod write;
 
-use std::sync::Arc;
-
 pub use admin::{AuthInfo, GetAllChildrenNumber, GetConfig, GetEphemerals, Reconfig, Sync, WhoAmI};
 pub use create::{Create, CreateMode, Created};
 pub use data::Data;
@@ -40,6 +38,8 @@ pub use write::{Delete, SetAcl, SetData, Version};
 use crate::client::chroot::Chroot;
 use crate::client::watch::Watcher;
 use crate::error::{At, Error, Result};
+use crate::io::dispatch::WatchCallback;
+use crate::io::driver::Sink;
 use crate::path;
 use crate::proto::buffer::Buffer;
 use crate::proto::code::Code;
@@ -47,8 +47,8 @@ use crate::proto::jute::DecodeError;
 use crate::proto::opcode::OpCode;
 use crate::proto::reply;
 use crate::proto::stat::Stat;
-use crate::session::watches::WatchKind;
-use crate::session::{Reply, machine};
+use crate::session::watches::{WatchId, WatchKind};
+use crate::session::{Arming, Change, Reply, machine};
 
 /// An operation of the server: what it asks, and what the answer is.
 ///
@@ -151,32 +151,39 @@ pub(crate) mod sealed {
 
 use sealed::{Answer, Body, Unread};
 
-/// What is to be known of a request that was encoded.
-#[derive(Debug)]
+/// What is to be known of a request that was encoded. Small, since each is moved a few times.
 pub struct Encoded {
     pub(crate) op: OpCode,
-    pub(crate) watch: Option<WatchSetup>,
-    /// The watches that the request removes: path and `WatcherType`.
-    pub(crate) removes: Option<(Arc<str>, i32)>,
+    /// What it does to watches. One that it sets has no number yet.
+    pub(crate) change: Option<Box<Change<Sink>>>,
+    /// Of the watch that it sets, if that is not a handle.
+    pub(crate) callback: Option<WatchCallback>,
 }
 
-/// The watch that a request sets.
-#[derive(Debug)]
-pub(crate) struct WatchSetup {
-    pub(crate) path: Arc<str>,
-    pub(crate) kind: WatchKind,
-    pub(crate) watcher: Watcher,
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoded").field("op", &self.op).finish_non_exhaustive()
+    }
 }
 
 impl Encoded {
     fn new(out: &mut Buffer, op: OpCode, body_len: usize, body: impl FnOnce(&mut Vec<u8>)) -> Self {
         out.make_room(12 + body_len);
         machine::build(out, op, body);
-        Self { op, watch: None, removes: None }
+        Self { op, change: None, callback: None }
     }
 
     fn watch(mut self, path: &str, kind: WatchKind, watcher: Option<Watcher>) -> Self {
-        self.watch = watcher.map(|watcher| WatchSetup { path: path.into(), kind, watcher });
+        let sink = match watcher {
+            None => return self,
+            Some(Watcher::Handle(post)) => Sink::Handle(post),
+            Some(Watcher::Callback(callback)) => {
+                self.callback = Some(callback);
+                Sink::Callback
+            }
+        };
+        let arming = Arming { path: path.into(), kind, id: WatchId(0), sink };
+        self.change = Some(Box::new(Change::Arm(arming)));
         self
     }
 }

@@ -12,6 +12,7 @@ use crate::proto::code::Code;
 use crate::proto::jute::Writer;
 use crate::proto::opcode::OpCode;
 use crate::proto::request::{AddWatchRequest, RemoveWatchesRequest};
+use crate::session::Change;
 use crate::session::event::WatchedEvent;
 use crate::session::watches::WatchKind;
 
@@ -153,7 +154,8 @@ impl Encode for RemoveWatches<'_> {
         let mut encoded = Encoded::new(out, OpCode::RemoveWatches, 8 + path.len(), |out| {
             RemoveWatchesRequest { path: &path, kind }.encode(&mut Writer::new(out));
         });
-        encoded.removes = Some((path.as_ref().into(), kind));
+        let remove = Change::Remove { path: path.as_ref().into(), watcher_type: kind };
+        encoded.change = Some(Box::new(remove));
         Ok((encoded, ()))
     }
 }

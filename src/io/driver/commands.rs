@@ -229,7 +229,7 @@ impl Driver {
             timed_out
         };
         for sent in self.machine.in_flight_mut() {
-            if let Owner::User(token) | Owner::Batch(token, _) = &mut sent.owner {
+            if let Owner::User(token) = &mut sent.owner {
                 look(token);
             }
         }

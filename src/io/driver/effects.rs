@@ -33,14 +33,18 @@ impl Driver {
     /// Carries out what the machine said, in its order, then wakes those who got an answer.
     pub(super) fn carry_out(&mut self, now: Instant) {
         self.carry_out_effects(now);
+        if std::mem::take(&mut self.progressed) {
+            self.publish_progress();
+        }
+        // Once a turn there is something to tell, twice or three times there is nothing.
+        if self.finished == 0 && self.to_call.is_empty() {
+            return;
+        }
         let answered = std::mem::take(&mut self.answered);
         if answered > 0 {
             self.shared.crowd.answered(answered, self.shared.gate.inside());
         }
         self.shared.gate.leave(std::mem::take(&mut self.finished));
-        if std::mem::take(&mut self.progressed) {
-            self.publish_progress();
-        }
         self.woke |= answered > 0 || !self.to_call.is_empty();
         if std::mem::take(&mut self.call_crowd) {
             self.shared.crowd.call();

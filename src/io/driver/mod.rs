@@ -5,6 +5,7 @@
 
 mod commands;
 mod effects;
+mod glance;
 mod outlook;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use commands::{Command, Submit};
 use crossbeam_channel::{Receiver, Sender};
+use glance::Glance;
 use mio::{Events, Poll, Token};
 
 use crate::io::completion::Completion;
@@ -97,6 +99,7 @@ pub(crate) struct Driver {
     answered: usize,
     /// Whether somebody was woken in this turn.
     woke: bool,
+    glance: Glance,
     /// Requests completed in this turn, to be given back to the gate.
     finished: usize,
     /// Whether bytes came since the words were last published.
@@ -154,6 +157,7 @@ impl Driver {
             call_crowd: false,
             answered: 0,
             woke: false,
+            glance: Glance::new(),
             finished: 0,
             progressed: false,
             subscribers: Vec::new(),
@@ -187,6 +191,9 @@ impl Driver {
             if self.ended {
                 break;
             }
+            if self.look_again() {
+                continue;
+            }
             let more = self.connection.as_ref().is_some_and(|c| c.readable);
             let wait = if !more && self.shared.may_sleep(&self.queue) {
                 self.next_deadline().map(|at| at.saturating_duration_since(now))
@@ -200,6 +207,7 @@ impl Driver {
                 }
             }
             self.shared.awake();
+            self.glance.polled();
             let now = Instant::now();
             for event in &events {
                 match event.token() {
@@ -219,15 +227,36 @@ impl Driver {
                     }
                 }
             }
-            self.read(now);
-            self.carry_out(now);
-            if std::mem::take(&mut self.woke) {
-                // Whoever got an answer is likely to ask again at once: let him, before we sleep
-                // and have to be woken for it.
-                std::thread::yield_now();
-            }
+            self.take_in(now);
         }
         self.finish(SessionState::Closed);
+    }
+
+    /// Reads, and tells what came. False if nothing did.
+    fn take_in(&mut self, now: Instant) -> bool {
+        let came = self.read(now);
+        self.carry_out(now);
+        if std::mem::take(&mut self.woke) {
+            // Whoever got an answer is likely to ask again at once: let him, before we sleep
+            // and have to be woken for it.
+            std::thread::yield_now();
+        }
+        came
+    }
+
+    /// Before sleeping: lets others have the CPU, and looks whether answers came of it.
+    fn look_again(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let expects = self.machine.has_in_flight() && self.queue.is_empty();
+        if connection.readable || !expects || !self.glance.is_due() {
+            return false;
+        }
+        std::thread::yield_now();
+        // As far as we know.
+        connection.readable = true;
+        let came = self.take_in(Instant::now());
+        self.glance.looked(came);
+        came
     }
 
     /// After a panic: answers what can still be answered.
@@ -270,17 +299,11 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [
-            self.machine.deadline(),
-            self.dialer.deadline(),
-            self.next_sweep,
-            self.next_probe,
-            self.life.as_ref().and_then(|_| self.life_until()),
-            self.closing.as_ref().map(|closing| closing.deadline),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let life = self.life.as_ref().and_then(|_| self.life_until());
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let probe = earlier(self.next_sweep, self.next_probe);
+        let session = earlier(self.machine.deadline(), life);
+        earlier(earlier(session, self.dialer.deadline()), earlier(probe, closing))
     }
 
     fn greet(&mut self, dialed: Dialed, now: Instant) {
@@ -333,14 +356,15 @@ impl Driver {
     /// Reads what arrived and hands each frame to the machine. A read that does not fill the
     /// buffer has emptied the socket, which saves the read that would say so; unless the stream
     /// is at its end, which comes with no event of its own. Bounded, so that a server that never
-    /// pauses cannot keep pings and requests from being written.
-    fn read(&mut self, now: Instant) {
+    /// pauses cannot keep pings and requests from being written. False if nothing came.
+    fn read(&mut self, now: Instant) -> bool {
+        let mut came = false;
         for _ in 0..MAX_READS {
             let Some(connection) = &mut self.connection else {
-                return;
+                break;
             };
             if !connection.readable {
-                return;
+                break;
             }
             let space = connection.frames.space();
             let room = space.len();
@@ -351,15 +375,18 @@ impl Driver {
                     } else {
                         "the server closed the connection in the middle of a frame"
                     };
-                    return self.lost(why, now);
+                    self.lost(why, now);
+                    break;
                 }
                 Ok(n) => {
+                    came = true;
                     connection.frames.filled(n);
                     connection.readable = n == room || connection.at_end;
                     self.machine.heard(n, now);
                     self.progressed = true;
                     if let Err(drop) = self.digest(now) {
-                        return self.on_drop(drop, now);
+                        self.on_drop(drop, now);
+                        break;
                     }
                     self.give(now);
                     self.carry_out(now);
@@ -368,9 +395,13 @@ impl Driver {
                     connection.readable = false;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.lost(&error.to_string(), now),
+                Err(error) => {
+                    self.lost(&error.to_string(), now);
+                    break;
+                }
             }
         }
+        came
     }
 
     fn digest(&mut self, now: Instant) -> Result<(), Drop> {
@@ -446,6 +477,13 @@ impl Driver {
             self.next_probe = over.map(|at| at.max(now));
         }
         self.carry_out(now);
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -146,6 +146,11 @@ impl<T, W: Clone> Machine<T, W> {
         }
     }
 
+    /// Whether an answer is to come.
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::has_in_flight)
+    }
+
     /// Those in flight, for the deadlines that nobody waits for.
     pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
         self.link.iter_mut().flat_map(Link::in_flight_mut)
@@ -221,13 +226,8 @@ impl<T, W: Clone> Machine<T, W> {
             }
             _ => {}
         }
-        let sent = Sent {
-            owner: Owner::User(request.token),
-            op: request.op,
-            change: request.change,
-            at: now,
-        };
-        link.send(&request.frame, sent);
+        let Request { frame, op, change, token, .. } = request;
+        link.send(&frame, Sent { owner: Owner::User(token), change, op, ends_batch: false }, now);
     }
 
     /// Adds credentials; `token` hears of the first acknowledgement.
@@ -300,7 +300,7 @@ impl<T, W: Clone> Machine<T, W> {
         }
         let mut bytes = Vec::with_capacity(12);
         build(&mut bytes, OpCode::CloseSession, |_| {});
-        link.send(&bytes, housekeeping(Owner::CloseSession, OpCode::CloseSession, now));
+        link.send(&bytes, Sent::own(Owner::CloseSession, OpCode::CloseSession), now);
         link.phase = Phase::Closing;
         true
     }
@@ -373,7 +373,7 @@ impl<T, W: Clone> Machine<T, W> {
             let op = if two { OpCode::SetWatches2 } else { OpCode::SetWatches };
             bytes.clear();
             build(&mut bytes, op, |out| batch.encode(out, self.last_zxid));
-            link.send(&bytes, housekeeping(Owner::SetWatches, op, now));
+            link.send(&bytes, Sent::own(Owner::SetWatches, op), now);
         });
         let read_only = link.read_only;
         self.enter(if read_only { SessionState::ReadOnly } else { SessionState::Connected }, fx);
@@ -401,7 +401,7 @@ impl<T, W: Clone> Machine<T, W> {
         build(&mut bytes, OpCode::RemoveWatches, |out| {
             RemoveWatchesRequest { path, kind }.encode(&mut Writer::new(out));
         });
-        link.send(&bytes, housekeeping(Owner::Housekeeping, OpCode::RemoveWatches, now));
+        link.send(&bytes, Sent::own(Owner::Housekeeping, OpCode::RemoveWatches), now);
     }
 
     /// The server's verdict: the session is gone. The caller drops the connection.
@@ -439,23 +439,26 @@ impl<T, W: Clone> Machine<T, W> {
 
     fn fail_in_flight(&mut self, link: &mut Link<T, W>, failure: Failure, fx: &mut Effects<T, W>) {
         // The answers that came are those of the first batch.
-        let mut answers = Some(link.take_answers());
+        let mut answers = link.take_answers();
+        let mut count = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         for sent in link.drain() {
+            count += u32::from(sent.is_in_batch());
             if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
                 // The connection is gone, and with it what the server held: nothing to take back.
                 self.watches.not_armed(&arming.path, arming.kind);
                 fx.push(Effect::Forget { id: arming.id, sink: arming.sink });
             }
             match sent.owner {
+                Owner::User(token) if sent.ends_batch => {
+                    let mut answers = std::mem::take(&mut answers);
+                    answers.fail(failure);
+                    let outcome = Outcome::Batch(answers);
+                    let count = std::mem::take(&mut count);
+                    fx.push(Effect::Done { token, outcome, count, armed: None });
+                }
                 Owner::User(token) => {
                     let outcome = Outcome::Failed(failure);
                     fx.push(Effect::Done { token, outcome, count: 1, armed: None });
-                }
-                Owner::Batch(token, count) => {
-                    let mut answers = answers.take().unwrap_or_default();
-                    answers.fail(failure);
-                    let outcome = Outcome::Batch(answers);
-                    fx.push(Effect::Done { token, outcome, count, armed: None });
                 }
                 _ => {}
             }
@@ -510,10 +513,6 @@ pub(crate) fn build(out: &mut Vec<u8>, op: OpCode, body: impl FnOnce(&mut Vec<u8
     header::request_header(out, 0, op);
     body(out);
     frame::end_frame(out, start);
-}
-
-fn housekeeping<T, W>(owner: Owner<T>, op: OpCode, now: Instant) -> Sent<T, W> {
-    Sent { owner, op, change: None, at: now }
 }
 
 fn protocol(what: &str) -> Drop {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Effects, Machine, build, housekeeping, protocol, send_auth};
+use super::{Effects, Machine, build, protocol, send_auth};
 use crate::proto::code::Code;
 use crate::proto::connect::ConnectResponse;
 use crate::proto::event::{EventKind, WatcherEvent};
@@ -171,19 +171,21 @@ impl<T, W: Clone> Machine<T, W> {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
-        let sent = match link.answer(header) {
-            Match::Found(sent) => sent,
+        let (sent, at) = match link.answer(header) {
+            Match::Found(sent, at) => (sent, at),
             Match::Kept => return Ok(()),
             Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
             Match::Unknown => return Err(protocol("an answer to no request")),
         };
+        self.lease_from = self.lease_from.max(Some(at));
         self.on_answer(sent, header, body, now, fx)?;
         self.on_overdue(now, fx)
     }
 
     /// Refusals that overtook, and whose turn it is after the answer before them.
     fn on_overdue(&mut self, now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
-        while let Some((header, sent)) = self.link.as_mut().and_then(Link::overdue) {
+        while let Some((header, sent, at)) = self.link.as_mut().and_then(Link::overdue) {
+            self.lease_from = self.lease_from.max(Some(at));
             self.on_answer(sent, &header, &[], now, fx)?;
         }
         Ok(())
@@ -198,18 +200,17 @@ impl<T, W: Clone> Machine<T, W> {
         now: Instant,
         fx: &mut Effects<T, W>,
     ) -> Result<(), Drop> {
-        self.lease_from = self.lease_from.max(Some(sent.at));
-        match sent.owner {
-            Owner::LaterOne | Owner::Batch(..) => {
-                if header.zxid > 0 {
-                    self.last_zxid = header.zxid;
-                }
-                if let Some(link) = &mut self.link {
-                    link.answers().push(header.err, header.zxid, body);
-                }
-                self.end_batch(sent.owner, fx);
-                verdict(header.err)
+        if sent.is_in_batch() {
+            if header.zxid > 0 {
+                self.last_zxid = header.zxid;
             }
+            if let Some(link) = &mut self.link {
+                link.answers().push(header.err, header.zxid, body);
+            }
+            self.end_batch(sent.owner, fx);
+            return verdict(header.err);
+        }
+        match sent.owner {
             Owner::User(token) => {
                 // Only answers move it: an event or a ping may run ahead of events of the same
                 // transaction that are still to come (ZOOKEEPER-1417).
@@ -262,15 +263,17 @@ impl<T, W: Clone> Machine<T, W> {
                 }
                 Err(protocol(&format!("watches were refused: {}", Code::from_raw(header.err))))
             }
-            Owner::SetWatches | Owner::Housekeeping => Ok(()),
+            Owner::SetWatches | Owner::Housekeeping | Owner::LaterOne => Ok(()),
             Owner::CloseSession => Err(Drop::Closed),
         }
     }
 
     /// Tells the answers of a batch, if this was its last request.
     fn end_batch(&mut self, owner: Owner<T>, fx: &mut Effects<T, W>) {
-        if let (Owner::Batch(token, count), Some(link)) = (owner, &mut self.link) {
-            let outcome = Outcome::Batch(link.take_answers());
+        if let (Owner::User(token), Some(link)) = (owner, &mut self.link) {
+            let answers = link.take_answers();
+            let count = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+            let outcome = Outcome::Batch(answers);
             fx.push(Effect::Done { token, outcome, count, armed: None });
         }
     }
@@ -294,18 +297,17 @@ impl<T, W: Clone> Machine<T, W> {
         }
         let failure = Failure::TooLarge { len, limit: self.options.max_reply };
         let sent = match link.answer(&header) {
-            Match::Found(sent) => sent,
+            Match::Found(sent, _) => sent,
             Match::Kept => return Ok(()),
             _ => return Err(protocol("an answer overtook an earlier request")),
         };
-        let token = match sent.owner {
-            Owner::User(token) => token,
-            batch @ (Owner::LaterOne | Owner::Batch(..)) => {
-                link.answers().push_failed(failure);
-                self.end_batch(batch, fx);
-                return self.on_overdue(now, fx);
-            }
-            _ => return Err(protocol("a frame is too large")),
+        if sent.is_in_batch() {
+            link.answers().push_failed(failure);
+            self.end_batch(sent.owner, fx);
+            return self.on_overdue(now, fx);
+        }
+        let Owner::User(token) = sent.owner else {
+            return Err(protocol("a frame is too large"));
         };
         if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
             // The read was done, so the server holds the watch; its caller will not.
@@ -347,7 +349,7 @@ impl<T, W: Clone> Machine<T, W> {
                     let request = AddWatchRequest { path: &arming.path, mode: 1 };
                     request.encode(&mut Writer::new(out));
                 });
-                link.send(&bytes, housekeeping(Owner::Housekeeping, OpCode::AddWatch, now));
+                link.send(&bytes, Sent::own(Owner::Housekeeping, OpCode::AddWatch), now);
             }
         }
         Some((arming.path, arming.id))

@@ -41,7 +41,7 @@ fn waits<T: 'static>(end: fn(Completion) -> T) {
     let slot = Slot::take();
     let completion = Completion::slot(&slot);
     let io = thread::spawn(move || drop(end(completion)));
-    match slot.wait_until(None, &crowd, || true) {
+    match slot.wait_until(None, Instant::now(), &crowd, || true) {
         Some(Outcome::Reply(1) | Outcome::Failed(Failure::Closed { sent: false })) => {}
         other => panic!("{other:?}"),
     }
@@ -82,7 +82,7 @@ fn misses_its_deadline() {
     let completion = Completion::slot(&slot);
     let io = thread::spawn(move || answer(completion, 1));
     clock::tick();
-    let came = match slot.wait_until(Some(deadline), &crowd, || true) {
+    let came = match slot.wait_until(Some(deadline), Instant::now(), &crowd, || true) {
         Some(Outcome::Reply(1)) => true,
         Some(other) => panic!("{other:?}"),
         None => give_up(&slot).is_err(),
@@ -101,7 +101,7 @@ fn calls_again() {
     let completion = Completion::slot(&second);
     // Behind the first, on the same thread or another: the place is what matters.
     let two = thread::spawn(move || answer(completion, 2));
-    match second.wait_until(None, &crowd, || true) {
+    match second.wait_until(None, Instant::now(), &crowd, || true) {
         Some(Outcome::Reply(2)) => {}
         other => panic!("{other:?}"),
     }
@@ -115,7 +115,7 @@ fn calls_twice() {
         let slot = Slot::take();
         let completion = Completion::slot(&slot);
         let io = thread::spawn(move || answer(completion, with));
-        match slot.wait_until(None, &crowd, || true) {
+        match slot.wait_until(None, Instant::now(), &crowd, || true) {
             Some(Outcome::Reply(came)) => assert_eq!(came, with),
             other => panic!("{other:?}"),
         }
@@ -131,14 +131,14 @@ fn is_handed_on() {
     let completion = Completion::slot(&slot);
     let limit = Instant::now() + Duration::from_millis(10);
     let first = thread::spawn(move || {
-        let came = slot.wait_until(Some(limit), &Crowd::default(), || true);
+        let came = slot.wait_until(Some(limit), Instant::now(), &Crowd::default(), || true);
         came.ok_or(slot)
     });
     let io = thread::spawn(move || answer(completion, 1));
     clock::tick();
     let came = match first.join().unwrap() {
         Ok(outcome) => Some(outcome),
-        Err(slot) => slot.wait_until(None, &Crowd::default(), || true),
+        Err(slot) => slot.wait_until(None, Instant::now(), &Crowd::default(), || true),
     };
     assert!(matches!(came, Some(Outcome::Reply(1))), "{came:?}");
     assert!(io.join().unwrap());
@@ -160,7 +160,7 @@ pub(crate) fn answer_in_crowd(completion: Completion, with: u32) -> bool {
 
 /// Waits for that answer.
 pub(crate) fn wait_for(slot: &Slot, crowd: &Arc<Crowd>, with: u32) {
-    match slot.wait_until(None, crowd, || true) {
+    match slot.wait_until(None, Instant::now(), crowd, || true) {
         Some(Outcome::Reply(came)) => assert_eq!(came, with),
         other => panic!("{other:?}"),
     }
