@@ -77,8 +77,14 @@ impl Dialer {
 
     /// Starts a search; the pause before it grows with each that led to nothing.
     pub(crate) fn search(&mut self, now: Instant) {
+        self.search_after(now, now);
+    }
+
+    /// As [`search`](Self::search), after a connection that served since then: the pause bounds
+    /// the rate of searches, so the time that it served counts.
+    pub(crate) fn search_after(&mut self, since: Instant, now: Instant) {
         self.left = self.hosts.len();
-        self.next_start = Some(now + self.backoff.next(&mut self.rng));
+        self.next_start = Some(now.max(since + self.backoff.next(&mut self.rng)));
     }
 
     /// Goes on with the round after a server took the connection but would not talk.
@@ -314,4 +320,26 @@ fn resolve(shared: Arc<Shared>, host: Host) -> std::io::Result<()> {
     };
     thread::Builder::new().name("zk-resolve".into()).stack_size(256 * 1024).spawn(run)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a25_the_time_that_a_connection_served_counts_as_pause() {
+        let hosts = HostList::new(Vec::new(), false, fastrand::Rng::with_seed(1));
+        let mut dialer = Dialer::new(hosts, 1);
+        let mut now = Instant::now();
+        // Cut after cut: pauses of 0, 50, 100, 200 and 400 ms have passed when they begin.
+        for _ in 0..5 {
+            let since = now;
+            now += Duration::from_millis(500);
+            dialer.search_after(since, now);
+            assert_eq!(dialer.deadline(), Some(now));
+        }
+        // One that served for no time waits in full.
+        dialer.search_after(now, now);
+        assert!(dialer.deadline() >= Some(now + Duration::from_millis(400)));
+    }
 }

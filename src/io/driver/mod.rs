@@ -458,7 +458,8 @@ impl Driver {
         };
         self.dialer.failed(&connection.host, &why);
         // A connection that lived for a moment only must not be a reason to hurry.
-        if served && now.saturating_duration_since(connection.since) >= GOOD_AFTER {
+        let since = connection.since;
+        if served && now.saturating_duration_since(since) >= GOOD_AFTER {
             self.dialer.calm();
         }
         drop(connection);
@@ -468,7 +469,7 @@ impl Driver {
         if self.closing.as_ref().is_some_and(|closing| closing.asked) {
             self.ended = true;
         } else if served {
-            self.dialer.search(now);
+            self.dialer.search_after(since, now);
         } else {
             self.dialer.go_on(now);
         }
