@@ -397,9 +397,8 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_is_small() {
-        use crate::io::driver::Sink;
         use crate::session::link::Sent;
-        assert_eq!(size_of::<Option<Sent<Completion, Sink>>>(), 32);
+        assert_eq!(size_of::<Option<Sent<Completion>>>(), 24);
         assert_eq!(size_of::<Place>(), 56);
     }
 

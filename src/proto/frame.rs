@@ -79,6 +79,9 @@ impl FrameBuffer {
             (self.start, self.end) = (0, held);
             self.buf.truncate(len);
             self.buf.shrink_to_fit();
+        } else if self.buf.is_empty() {
+            // Fresh memory is zero already, and is not touched: most connections never fill it.
+            self.buf = vec![0; len];
         } else if too_small {
             self.buf.reserve_exact(len - self.buf.len());
             self.buf.resize(len, 0);

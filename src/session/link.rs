@@ -31,12 +31,22 @@ pub(crate) enum Owner<T> {
 /// A request that was given to the socket, or is about to be. A hundred thousand may be in flight:
 /// it is small.
 #[derive(Debug)]
-pub(crate) struct Sent<T, W> {
+pub(crate) struct Sent<T> {
     pub(crate) owner: Owner<T>,
-    pub(crate) change: Option<Box<Change<W>>>,
     pub(crate) op: OpCode,
     /// Whether it is the last of a batch.
     pub(crate) ends_batch: bool,
+    /// Whether it has an entry among the changes.
+    changes: bool,
+}
+
+/// A request whose answer came.
+#[derive(Debug)]
+pub(crate) struct Answered<T, W> {
+    pub(crate) sent: Sent<T>,
+    pub(crate) change: Option<Box<Change<W>>>,
+    /// When it was sent, at the latest.
+    pub(crate) at: Instant,
 }
 
 /// Requests that were sent at one time.
@@ -69,7 +79,9 @@ pub(crate) struct Link<T, W> {
     /// Which of the machine's credentials were sent and not yet acknowledged.
     pub(crate) auth_in_flight: VecDeque<usize>,
     next_xid: i32,
-    in_flight: VecDeque<Option<Sent<T, W>>>,
+    in_flight: VecDeque<Option<Sent<T>>>,
+    /// What those in flight do to watches, oldest first: most do nothing.
+    changes: VecDeque<(i32, Box<Change<W>>)>,
     /// When those in flight were sent, oldest first: one entry for all of a turn.
     sendings: VecDeque<Sending>,
     /// The answers so far of the batch at the front.
@@ -80,10 +92,9 @@ pub(crate) struct Link<T, W> {
     written: usize,
 }
 
-impl<T, W> Sent<T, W> {
-    /// One of ours, that no caller waits for.
-    pub(crate) fn own(owner: Owner<T>, op: OpCode) -> Self {
-        Self { owner, change: None, op, ends_batch: false }
+impl<T> Sent<T> {
+    pub(crate) fn new(owner: Owner<T>, op: OpCode) -> Self {
+        Self { owner, op, ends_batch: false, changes: false }
     }
 
     /// Whether it was queued together with others.
@@ -95,8 +106,7 @@ impl<T, W> Sent<T, W> {
 /// Where a reply belongs.
 #[derive(Debug)]
 pub(crate) enum Match<T, W> {
-    /// The request, and when it was sent at the latest.
-    Found(Sent<T, W>, Instant),
+    Found(Answered<T, W>),
     /// A success that overtook: the server is broken.
     OutOfOrder,
     /// A refusal within a batch overtook; it is kept until it is its turn.
@@ -115,6 +125,7 @@ impl<T, W> Link<T, W> {
             auth_in_flight: VecDeque::new(),
             next_xid: first_xid,
             in_flight: VecDeque::new(),
+            changes: VecDeque::new(),
             sendings: VecDeque::new(),
             answers: Answers::default(),
             early: BTreeMap::new(),
@@ -146,8 +157,21 @@ impl<T, W> Link<T, W> {
         write(&mut self.out);
     }
 
+    /// As [`send`](Self::send), of a request that changes watches.
+    pub(crate) fn send_change(
+        &mut self,
+        frame: &[u8],
+        sent: Sent<T>,
+        change: Option<Box<Change<W>>>,
+        now: Instant,
+    ) {
+        let changes = change.is_some();
+        self.changes.extend(change.map(|change| (self.next_xid, change)));
+        self.send(frame, Sent { changes, ..sent }, now);
+    }
+
     /// Gives `frame` the next xid and queues it.
-    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T, W>, now: Instant) {
+    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T>, now: Instant) {
         let xid = self.next_xid;
         self.next_xid = after(xid);
         let start = self.out.len();
@@ -178,7 +202,7 @@ impl<T, W> Link<T, W> {
             let owner = token.take_if(|_| ends_batch).map_or(Owner::LaterOne, Owner::User);
             let (frame, rest) = split_frame(frames);
             frames = rest;
-            self.send(frame, Sent { owner, change: None, op, ends_batch }, now);
+            self.send(frame, Sent { ends_batch, ..Sent::new(owner, op) }, now);
         }
     }
 
@@ -195,14 +219,14 @@ impl<T, W> Link<T, W> {
     }
 
     /// A refusal that overtook and whose turn it is now.
-    pub(crate) fn overdue(&mut self) -> Option<(ReplyHeader, Sent<T, W>, Instant)> {
+    pub(crate) fn overdue(&mut self) -> Option<(ReplyHeader, Answered<T, W>)> {
         if self.early.is_empty() {
             return None;
         }
         let front = self.front_xid();
         let header = self.early.remove(&front)?;
         match self.answer(&header) {
-            Match::Found(sent, at) => Some((header, sent, at)),
+            Match::Found(answered) => Some((header, answered)),
             _ => None,
         }
     }
@@ -218,7 +242,7 @@ impl<T, W> Link<T, W> {
                 _ => Match::Unknown,
             };
         }
-        let is_in_batch = |sent: &Option<Sent<T, W>>| sent.as_ref().is_some_and(Sent::is_in_batch);
+        let is_in_batch = |sent: &Option<Sent<T>>| sent.as_ref().is_some_and(Sent::is_in_batch);
         if place > 0 && self.in_flight.get(place).is_some_and(is_in_batch) {
             return match self.early.insert(header.xid, *header) {
                 None => Match::Kept,
@@ -232,9 +256,18 @@ impl<T, W> Link<T, W> {
             self.forget_sending();
         }
         match (found, at) {
-            (Some(sent), Some(at)) => Match::Found(sent, at),
+            (Some(sent), Some(at)) => {
+                let change = if sent.changes { self.take_change(header.xid) } else { None };
+                Match::Found(Answered { sent, change, at })
+            }
             _ => Match::Unknown,
         }
+    }
+
+    /// What the request `xid` does to watches. Mostly it is the oldest that does anything.
+    fn take_change(&mut self, xid: i32) -> Option<Box<Change<W>>> {
+        let at = self.changes.iter().position(|(of, _)| *of == xid)?;
+        self.changes.remove(at).map(|(_, change)| change)
     }
 
     /// When the request at `place` was sent. Mostly it is the oldest.
@@ -264,16 +297,20 @@ impl<T, W> Link<T, W> {
     }
 
     /// Everything in flight, oldest first.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Sent<T, W>> + '_ {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Sent<T>, Option<Box<Change<W>>>)> + '_ {
         self.sendings.clear();
-        self.in_flight.drain(..).flatten()
+        let changes = &mut self.changes;
+        self.in_flight.drain(..).flatten().map(|sent| {
+            let change = if sent.changes { changes.pop_front() } else { None };
+            (sent, change.map(|(_, change)| change))
+        })
     }
 
     pub(crate) fn has_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
     }
 
-    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
+    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T>> {
         self.in_flight.iter_mut().flatten()
     }
 
@@ -327,7 +364,7 @@ mod tests {
     }
 
     fn send(link: &mut Link<u32, ()>, token: u32) -> i32 {
-        let sent = Sent::own(Owner::User(token), OpCode::GetData);
+        let sent = Sent::new(Owner::User(token), OpCode::GetData);
         let start = link.output().len();
         link.send(&[0; 12], sent, Instant::now());
         i32::from_be_bytes(link.output()[start + 4..start + 8].try_into().unwrap())
@@ -335,7 +372,7 @@ mod tests {
 
     fn token(found: Match<u32, ()>) -> u32 {
         match found {
-            Match::Found(Sent { owner: Owner::User(token), .. }, _) => token,
+            Match::Found(Answered { sent: Sent { owner: Owner::User(token), .. }, .. }) => token,
             other => panic!("{other:?}"),
         }
     }

@@ -152,7 +152,7 @@ impl<T, W: Clone> Machine<T, W> {
     }
 
     /// Those in flight, for the deadlines that nobody waits for.
-    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T, W>> {
+    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut Sent<T>> {
         self.link.iter_mut().flat_map(Link::in_flight_mut)
     }
 
@@ -227,7 +227,7 @@ impl<T, W: Clone> Machine<T, W> {
             _ => {}
         }
         let Request { frame, op, change, token, .. } = request;
-        link.send(&frame, Sent { owner: Owner::User(token), change, op, ends_batch: false }, now);
+        link.send_change(&frame, Sent::new(Owner::User(token), op), change, now);
     }
 
     /// Adds credentials; `token` hears of the first acknowledgement.
@@ -300,7 +300,7 @@ impl<T, W: Clone> Machine<T, W> {
         }
         let mut bytes = Vec::with_capacity(12);
         build(&mut bytes, OpCode::CloseSession, |_| {});
-        link.send(&bytes, Sent::own(Owner::CloseSession, OpCode::CloseSession), now);
+        link.send(&bytes, Sent::new(Owner::CloseSession, OpCode::CloseSession), now);
         link.phase = Phase::Closing;
         true
     }
@@ -373,7 +373,7 @@ impl<T, W: Clone> Machine<T, W> {
             let op = if two { OpCode::SetWatches2 } else { OpCode::SetWatches };
             bytes.clear();
             build(&mut bytes, op, |out| batch.encode(out, self.last_zxid));
-            link.send(&bytes, Sent::own(Owner::SetWatches, op), now);
+            link.send(&bytes, Sent::new(Owner::SetWatches, op), now);
         });
         let read_only = link.read_only;
         self.enter(if read_only { SessionState::ReadOnly } else { SessionState::Connected }, fx);
@@ -401,7 +401,7 @@ impl<T, W: Clone> Machine<T, W> {
         build(&mut bytes, OpCode::RemoveWatches, |out| {
             RemoveWatchesRequest { path, kind }.encode(&mut Writer::new(out));
         });
-        link.send(&bytes, Sent::own(Owner::Housekeeping, OpCode::RemoveWatches), now);
+        link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::RemoveWatches), now);
     }
 
     /// The server's verdict: the session is gone. The caller drops the connection.
@@ -441,9 +441,9 @@ impl<T, W: Clone> Machine<T, W> {
         // The answers that came are those of the first batch.
         let mut answers = link.take_answers();
         let mut count = u32::try_from(answers.len()).unwrap_or(u32::MAX);
-        for sent in link.drain() {
+        for (sent, change) in link.drain() {
             count += u32::from(sent.is_in_batch());
-            if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
+            if let Some(Change::Arm(arming)) = change.map(|change| *change) {
                 // The connection is gone, and with it what the server held: nothing to take back.
                 self.watches.not_armed(&arming.path, arming.kind);
                 fx.push(Effect::Forget { id: arming.id, sink: arming.sink });

@@ -15,7 +15,7 @@ use crate::proto::reply;
 use crate::proto::request::AddWatchRequest;
 use crate::session::event::WatchedEvent;
 use crate::session::heartbeat::Heartbeat;
-use crate::session::link::{Link, Match, Owner, Phase, Sent};
+use crate::session::link::{Answered, Link, Match, Owner, Phase, Sent};
 use crate::session::state::SessionState;
 use crate::session::watches::{Disarm, WatchId, WatchKind};
 use crate::session::{Arming, Change, Drop, Effect, Failure, Outcome, Reply};
@@ -171,35 +171,34 @@ impl<T, W: Clone> Machine<T, W> {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
-        let (sent, at) = match link.answer(header) {
-            Match::Found(sent, at) => (sent, at),
+        let answered = match link.answer(header) {
+            Match::Found(answered) => answered,
             Match::Kept => return Ok(()),
             Match::OutOfOrder => return Err(protocol("an answer overtook an earlier request")),
             Match::Unknown => return Err(protocol("an answer to no request")),
         };
-        self.lease_from = self.lease_from.max(Some(at));
-        self.on_answer(sent, header, body, now, fx)?;
+        self.on_answer(answered, header, body, now, fx)?;
         self.on_overdue(now, fx)
     }
 
     /// Refusals that overtook, and whose turn it is after the answer before them.
     fn on_overdue(&mut self, now: Instant, fx: &mut Effects<T, W>) -> Result<(), Drop> {
-        while let Some((header, sent, at)) = self.link.as_mut().and_then(Link::overdue) {
-            self.lease_from = self.lease_from.max(Some(at));
-            self.on_answer(sent, &header, &[], now, fx)?;
+        while let Some((header, answered)) = self.link.as_mut().and_then(Link::overdue) {
+            self.on_answer(answered, &header, &[], now, fx)?;
         }
         Ok(())
     }
 
-    /// The answer to `sent`, whose turn it is.
+    /// The answer to a request whose turn it is.
     fn on_answer(
         &mut self,
-        sent: Sent<T, W>,
+        Answered { sent, change, at }: Answered<T, W>,
         header: &ReplyHeader,
         body: &[u8],
         now: Instant,
         fx: &mut Effects<T, W>,
     ) -> Result<(), Drop> {
+        self.lease_from = self.lease_from.max(Some(at));
         if sent.is_in_batch() {
             if header.zxid > 0 {
                 self.last_zxid = header.zxid;
@@ -226,7 +225,7 @@ impl<T, W: Clone> Machine<T, W> {
                     _ => header.err,
                 };
                 let mut uncovered = false;
-                let armed = match sent.change.map(|change| *change) {
+                let armed = match change.map(|change| *change) {
                     Some(Change::Arm(arming)) if sent.op == OpCode::AddWatch && code != 0 => {
                         let path = arming.path.clone();
                         self.settle(arming, sent.op, code, now, fx);
@@ -296,8 +295,8 @@ impl<T, W: Clone> Machine<T, W> {
             return Err(protocol("a frame is too large"));
         }
         let failure = Failure::TooLarge { len, limit: self.options.max_reply };
-        let sent = match link.answer(&header) {
-            Match::Found(sent, _) => sent,
+        let Answered { sent, change, .. } = match link.answer(&header) {
+            Match::Found(answered) => answered,
             Match::Kept => return Ok(()),
             _ => return Err(protocol("an answer overtook an earlier request")),
         };
@@ -309,7 +308,7 @@ impl<T, W: Clone> Machine<T, W> {
         let Owner::User(token) = sent.owner else {
             return Err(protocol("a frame is too large"));
         };
-        if let Some(Change::Arm(arming)) = sent.change.map(|change| *change) {
+        if let Some(Change::Arm(arming)) = change.map(|change| *change) {
             // The read was done, so the server holds the watch; its caller will not.
             if let Some((path, id)) = self.settle(arming, sent.op, header.err, now, fx) {
                 self.unwatch(&path, id, now, fx);
@@ -349,7 +348,7 @@ impl<T, W: Clone> Machine<T, W> {
                     let request = AddWatchRequest { path: &arming.path, mode: 1 };
                     request.encode(&mut Writer::new(out));
                 });
-                link.send(&bytes, Sent::own(Owner::Housekeeping, OpCode::AddWatch), now);
+                link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::AddWatch), now);
             }
         }
         Some((arming.path, arming.id))
