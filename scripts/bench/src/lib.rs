@@ -2,6 +2,7 @@
 //! the figures of one run.
 
 pub mod cue;
+pub mod empty;
 pub mod latency;
 pub mod measure;
 pub mod null_server;

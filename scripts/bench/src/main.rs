@@ -7,7 +7,7 @@ mod report;
 use std::path::Path;
 use std::process::ExitCode;
 
-use zk_bench::{Job, Result, null_server, ours, raw};
+use zk_bench::{Job, Result, empty, null_server, ours, raw};
 
 const USAGE: &str = "\
 zk-bench compare [OPTION VALUE]...      all cells, all clients: see scripts/bench/run
@@ -19,7 +19,7 @@ zk-bench prepare HOST:PORT              makes the nodes that the clients read on
 zk-bench client PEER HOST:PORT WORK N LENGTH SIZE
                                         one measurement; prints its figures
 
-PEER    raw | ours | ours-batch
+PEER    empty | raw | ours | ours-batch
 WORK    sync-get | sync-set | sync-list: N threads, each waits for its answer
         pipe-get | pipe-set | pipe-create: one thread, N requests in flight
         watch: N watches, set again when they fire (null server)
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 fn client(peer: &str, job: &[&str]) -> Result<()> {
     let job = Job::parse(job)?;
     match peer {
+        "empty" => empty::run(&job),
         "raw" => raw::run(&job),
         "ours" => ours::run(&job),
         "ours-batch" => ours::run_batches(&job),

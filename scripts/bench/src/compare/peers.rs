@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     pub fn of(name: &str) -> Self {
         match name {
-            "raw" => Self::Floor,
+            "empty" | "raw" => Self::Floor,
             "ours" | "ours-batch" => Self::Ours,
             "kezhuw-mt" | "kezhuw-ct" | "tokiozk-mt" | "tokiozk-ct" => Self::Tasks,
             _ => Self::Threads,
@@ -37,7 +37,8 @@ impl Kind {
 }
 
 /// All of them, in the order of the tables.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
+    "empty",
     "raw",
     "ours",
     "ours-batch",
@@ -80,7 +81,7 @@ fn program(name: &str, programs: &Path) -> Result<(Option<std::path::PathBuf>, V
         Ok((Some(classes.join(format!("{class}.class"))), command.to_vec()))
     };
     Ok(match name {
-        "raw" | "ours" | "ours-batch" => {
+        "empty" | "raw" | "ours" | "ours-batch" => {
             let exe = own(&std::env::current_exe()?);
             (None, vec![exe, "client".to_owned(), name.to_owned()])
         }
