@@ -157,27 +157,24 @@ impl<T, W> Link<T, W> {
         write(&mut self.out);
     }
 
-    /// As [`send`](Self::send), of a request that changes watches.
-    pub(crate) fn send_change(
+    /// Gives `frame` the next xid and queues it. `change` is what it does to watches.
+    pub(crate) fn send(
         &mut self,
         frame: &[u8],
-        sent: Sent<T>,
+        mut sent: Sent<T>,
         change: Option<Box<Change<W>>>,
         now: Instant,
     ) {
-        let changes = change.is_some();
-        self.changes.extend(change.map(|change| (self.next_xid, change)));
-        self.send(frame, Sent { changes, ..sent }, now);
-    }
-
-    /// Gives `frame` the next xid and queues it.
-    pub(crate) fn send(&mut self, frame: &[u8], sent: Sent<T>, now: Instant) {
         let xid = self.next_xid;
         self.next_xid = after(xid);
         let start = self.out.len();
         self.out.extend_from_slice(frame);
         if let Some(place) = self.out.get_mut(start + 4..start + 8) {
             place.copy_from_slice(&xid.to_be_bytes());
+        }
+        if let Some(change) = change {
+            sent.changes = true;
+            self.changes.push_back((xid, change));
         }
         self.in_flight.push_back(Some(sent));
         match self.sendings.back_mut() {
@@ -202,7 +199,7 @@ impl<T, W> Link<T, W> {
             let owner = token.take_if(|_| ends_batch).map_or(Owner::LaterOne, Owner::User);
             let (frame, rest) = split_frame(frames);
             frames = rest;
-            self.send(frame, Sent { ends_batch, ..Sent::new(owner, op) }, now);
+            self.send(frame, Sent { ends_batch, ..Sent::new(owner, op) }, None, now);
         }
     }
 
@@ -233,31 +230,45 @@ impl<T, W> Link<T, W> {
 
     /// Takes the request that `header` answers out of the queue.
     pub(crate) fn answer(&mut self, header: &ReplyHeader) -> Match<T, W> {
-        let Some(place) = self.place(header.xid) else {
-            return Match::Unknown;
-        };
-        if place > 0 && header.err == 0 {
-            return match self.in_flight.get(place) {
-                Some(Some(_)) => Match::OutOfOrder,
-                _ => Match::Unknown,
-            };
+        match self.place(header.xid) {
+            Some(0) => {}
+            Some(place) => return self.answer_early(place, header),
+            None => return Match::Unknown,
         }
-        let is_in_batch = |sent: &Option<Sent<T>>| sent.as_ref().is_some_and(Sent::is_in_batch);
-        if place > 0 && self.in_flight.get(place).is_some_and(is_in_batch) {
-            return match self.early.insert(header.xid, *header) {
-                None => Match::Kept,
-                Some(_) => Match::Unknown,
-            };
-        }
-        let at = self.sent_at(place);
-        let found = self.in_flight.get_mut(place).and_then(Option::take);
-        while matches!(self.in_flight.front(), Some(None)) {
+        let found = self.in_flight.pop_front().flatten();
+        let at = self.forget_oldest();
+        // Whatever overtook is behind us.
+        while let Some(None) = self.in_flight.front() {
             self.in_flight.pop_front();
-            self.forget_sending();
+            self.forget_oldest();
         }
-        match (found, at) {
+        self.answered(found, at, header.xid)
+    }
+
+    /// As [`answer`](Self::answer), of a request that is not the oldest.
+    #[cold]
+    fn answer_early(&mut self, place: usize, header: &ReplyHeader) -> Match<T, W> {
+        match self.in_flight.get_mut(place) {
+            Some(Some(_)) if header.err == 0 => Match::OutOfOrder,
+            Some(Some(sent)) if sent.is_in_batch() => {
+                match self.early.insert(header.xid, *header) {
+                    None => Match::Kept,
+                    Some(_) => Match::Unknown,
+                }
+            }
+            Some(sent) => {
+                let found = sent.take();
+                self.answered(found, self.sent_at(place), header.xid)
+            }
+            None => Match::Unknown,
+        }
+    }
+
+    #[inline]
+    fn answered(&mut self, sent: Option<Sent<T>>, at: Option<Instant>, xid: i32) -> Match<T, W> {
+        match (sent, at) {
             (Some(sent), Some(at)) => {
-                let change = if sent.changes { self.take_change(header.xid) } else { None };
+                let change = if sent.changes { self.take_change(xid) } else { None };
                 Match::Found(Answered { sent, change, at })
             }
             _ => Match::Unknown,
@@ -270,7 +281,7 @@ impl<T, W> Link<T, W> {
         self.changes.remove(at).map(|(_, change)| change)
     }
 
-    /// When the request at `place` was sent. Mostly it is the oldest.
+    /// When the request at `place` was sent.
     fn sent_at(&self, mut place: usize) -> Option<Instant> {
         for sending in &self.sendings {
             match place.checked_sub(sending.count) {
@@ -281,14 +292,15 @@ impl<T, W> Link<T, W> {
         None
     }
 
-    /// The oldest request is not in flight any more.
-    fn forget_sending(&mut self) {
-        if let Some(oldest) = self.sendings.front_mut() {
-            oldest.count = oldest.count.saturating_sub(1);
-            if oldest.count == 0 {
-                self.sendings.pop_front();
-            }
+    /// The oldest request is not in flight any more; gives when it was sent.
+    fn forget_oldest(&mut self) -> Option<Instant> {
+        let oldest = self.sendings.front_mut()?;
+        let at = oldest.at;
+        oldest.count -= 1;
+        if oldest.count == 0 {
+            self.sendings.pop_front();
         }
+        Some(at)
     }
 
     /// Whether `xid` is in flight, for a frame whose body will not be read.
@@ -366,7 +378,7 @@ mod tests {
     fn send(link: &mut Link<u32, ()>, token: u32) -> i32 {
         let sent = Sent::new(Owner::User(token), OpCode::GetData);
         let start = link.output().len();
-        link.send(&[0; 12], sent, Instant::now());
+        link.send(&[0; 12], sent, None, Instant::now());
         i32::from_be_bytes(link.output()[start + 4..start + 8].try_into().unwrap())
     }
 

@@ -227,7 +227,7 @@ impl<T, W: Clone> Machine<T, W> {
             _ => {}
         }
         let Request { frame, op, change, token, .. } = request;
-        link.send_change(&frame, Sent::new(Owner::User(token), op), change, now);
+        link.send(&frame, Sent::new(Owner::User(token), op), change, now);
     }
 
     /// Adds credentials; `token` hears of the first acknowledgement.
@@ -300,7 +300,7 @@ impl<T, W: Clone> Machine<T, W> {
         }
         let mut bytes = Vec::with_capacity(12);
         build(&mut bytes, OpCode::CloseSession, |_| {});
-        link.send(&bytes, Sent::new(Owner::CloseSession, OpCode::CloseSession), now);
+        link.send(&bytes, Sent::new(Owner::CloseSession, OpCode::CloseSession), None, now);
         link.phase = Phase::Closing;
         true
     }
@@ -373,7 +373,7 @@ impl<T, W: Clone> Machine<T, W> {
             let op = if two { OpCode::SetWatches2 } else { OpCode::SetWatches };
             bytes.clear();
             build(&mut bytes, op, |out| batch.encode(out, self.last_zxid));
-            link.send(&bytes, Sent::new(Owner::SetWatches, op), now);
+            link.send(&bytes, Sent::new(Owner::SetWatches, op), None, now);
         });
         let read_only = link.read_only;
         self.enter(if read_only { SessionState::ReadOnly } else { SessionState::Connected }, fx);
@@ -401,7 +401,7 @@ impl<T, W: Clone> Machine<T, W> {
         build(&mut bytes, OpCode::RemoveWatches, |out| {
             RemoveWatchesRequest { path, kind }.encode(&mut Writer::new(out));
         });
-        link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::RemoveWatches), now);
+        link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::RemoveWatches), None, now);
     }
 
     /// The server's verdict: the session is gone. The caller drops the connection.

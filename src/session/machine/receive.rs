@@ -348,7 +348,7 @@ impl<T, W: Clone> Machine<T, W> {
                     let request = AddWatchRequest { path: &arming.path, mode: 1 };
                     request.encode(&mut Writer::new(out));
                 });
-                link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::AddWatch), now);
+                link.send(&bytes, Sent::new(Owner::Housekeeping, OpCode::AddWatch), None, now);
             }
         }
         Some((arming.path, arming.id))
