@@ -80,8 +80,9 @@
 //!
 //! A blocking read by one thread: one allocation, the value that it returns (and one block of the
 //! queue for 31 calls); six system calls in both threads together (write, poll, read; wait, wake,
-//! and a yield, so that the caller's next request needs no wake-up); two switches between threads.
-//! The switches are nearly all of the time. What is shared is cheaper:
+//! and a yield, so that the caller's next request needs no wake-up; where the server shares the CPU,
+//! a second yield instead of the poll); two switches between threads. The switches are nearly all
+//! of the time. What is shared is cheaper:
 //!
 //! | many at once by | system calls per call | what is shared |
 //! |---|---|---|
@@ -91,8 +92,9 @@
 //!
 //! Answers are decoded in the thread that waits for them. Paths and data are borrowed and copied
 //! once, into the request; data of up to 2 KiB is copied once more out of the answer, larger data
-//! keeps the memory that it was copied to. A request in flight takes some 206 bytes (a path of up to 22 included). The figures
-//! are held by counting gates; `scripts/bench` compares with other clients.
+//! keeps the memory that it was copied to. A request in flight takes some 173 bytes (a path of up to
+//! 22 included). The figures are held by counting gates; `scripts/bench` compares with other
+//! clients.
 //!
 //! # Logging
 //!
