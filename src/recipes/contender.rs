@@ -190,6 +190,11 @@ pub(crate) fn ordered<'a>(children: &'a [String], patterns: &[Pattern<'_>]) -> V
     contenders.into_iter().map(|contender| contender.name).collect()
 }
 
+/// Whether one of the children is a contender.
+pub(crate) fn is_any(children: &[String], patterns: &[Pattern<'_>]) -> bool {
+    parse_all(children, patterns).next().is_some()
+}
+
 /// Who is left under a parent whose numbers are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest<'a> {

@@ -6,10 +6,10 @@
 //!
 //! # What all of them promise
 //!
-//! * A [guard](LockGuard) stands for what is held, and knows its session. It counts as lost when
+//! * A [guard](Hold) stands for what is held, and knows its session. It counts as lost when
 //!   a server says that the session is gone, *and* when no server answered for the session
 //!   timeout: by this process's own clock, before a server can give the lock to another.
-//! * A guard's [fence](LockGuard::fence) is larger than that of every earlier holder.
+//! * A guard's [fence](Hold::fence) is larger than that of every earlier holder.
 //! * Dropping a guard gives up what it holds in the background, until that is done or the
 //!   session is gone. `release()` waits and tells.
 //! * Every wait ends: by its deadline, by a cancel from another thread, by the client's end.
@@ -20,7 +20,7 @@
 //! A process that is stopped for longer than its session timeout, and goes on, may act once more
 //! as the holder before it looks. Mutual exclusion over a network is a promise of the *resource*:
 //! give it the fence, and have it refuse smaller ones; or write to ZooKeeper itself within the
-//! guard's [transaction](LockGuard::transaction).
+//! guard's [transaction](Hold::transaction).
 //!
 //! A server that is cut off from its leader answers its clients a while longer (`syncLimit` ticks),
 //! and a clock that stands still while the machine sleeps counts no time: then the leader may give
@@ -28,8 +28,13 @@
 
 pub(crate) mod contender;
 mod guard;
+mod line;
 mod lock;
+mod patience;
 mod place;
+mod role;
 
-pub use guard::LockGuard;
-pub use lock::{Contender, Lock};
+pub use guard::{Hold, LockGuard};
+pub use line::Contender;
+pub use lock::Lock;
+pub use role::NameStyle;

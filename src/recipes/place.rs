@@ -1,5 +1,5 @@
-//! A place in a queue: one sequential ephemeral node, found again after a lost answer, and never
-//! left behind.
+//! A place among others: one ephemeral node, found again after a lost answer, and never left
+//! behind.
 //!
 //! The answer to a create can be lost with its connection. Then the node exists or it does not,
 //! and asking again could make two, of which the first would hold the lock for nobody. So each
@@ -8,85 +8,15 @@
 //! create yet. A node of that name made by an *earlier* session of ours is dying and is not ours
 //! (CURATOR-498): its owner is compared.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use crate::client::op::{self, CreateMode, Created, Operation};
+use crate::client::Client;
+use crate::client::op::{self, CreateMode, Created};
 use crate::client::session::Session;
-use crate::client::watch::{Watch, Watcher};
-use crate::client::{Client, Pending};
-use crate::error::{Applied, At, Error, RecipeError, Result};
+use crate::error::{Applied, Error, RecipeError, Result};
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
 use crate::proto::stat::Stat;
-
-/// What a wait of a recipe may be ended by.
-pub(crate) struct Patience<'a> {
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) cancelled: &'a dyn Fn() -> bool,
-    /// The recipe's operation and path, for errors.
-    pub(crate) op: &'static str,
-    pub(crate) path: &'a str,
-}
-
-impl Patience<'_> {
-    pub(crate) fn at(&self) -> Box<At> {
-        At::new(self.op, self.path)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        if (self.cancelled)() {
-            return Err(Error::Recipe { why: RecipeError::Cancelled, at: self.at() });
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Error::Timeout { sent: false, at: self.at() });
-        }
-        Ok(())
-    }
-
-    /// Waits for an answer. If patience ends first the request is given up: `Err` tells whether it
-    /// may have been sent.
-    pub(crate) fn wait<T>(&self, mut pending: Pending<T>) -> Result<Result<T>> {
-        loop {
-            let look = Instant::now() + LOOK_EVERY;
-            let until = self.deadline.map_or(look, |deadline| deadline.min(look));
-            match pending.wait_deadline(until) {
-                Ok(result) => return Ok(result),
-                Err(still) => {
-                    self.check()?;
-                    pending = still;
-                }
-            }
-        }
-    }
-
-    /// Waits for the answer to a read that leaves a watch with a handle.
-    pub(crate) fn watch<O: Operation>(
-        &self,
-        session: &Session,
-        read: impl FnOnce(Watcher) -> O,
-    ) -> Result<Result<Watch>> {
-        let (pending, watch) = session.submit_watched(read, self.deadline)?;
-        // If this gives up, the handle is dropped and takes the watch back.
-        Ok(self.wait(pending)?.map(|_| watch))
-    }
-
-    /// Asks until there is an answer: for operations that may be repeated.
-    pub(crate) fn ask<O: Operation>(
-        &self,
-        session: &Client,
-        op: impl Fn() -> O,
-    ) -> Result<O::Reply> {
-        loop {
-            self.check()?;
-            match self.wait(session.submit_until(op(), self.deadline)?)? {
-                Err(error) if error.is_connection() => {}
-                result => return result,
-            }
-        }
-    }
-}
+use crate::recipes::patience::Patience;
 
 /// Our node in the queue.
 #[derive(Clone, Debug)]
@@ -103,8 +33,12 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct PlaceOptions<'a> {
     pub(crate) parent: &'a str,
-    /// What stands between the unique name and the number: `__lock__`.
-    pub(crate) infix: &'a str,
+    /// The parent's data, should it have to be made.
+    pub(crate) parent_data: &'a [u8],
+    /// The name, which nobody else uses, up to the number that the server appends, if it does.
+    pub(crate) unique: String,
+    /// One of the ephemeral modes.
+    pub(crate) mode: CreateMode,
     pub(crate) data: &'a [u8],
     pub(crate) acl: &'a [Acl],
 }
@@ -120,14 +54,13 @@ impl Place {
         options: &PlaceOptions<'_>,
         patience: &Patience<'_>,
     ) -> Result<(Self, Option<Vec<String>>)> {
-        let unique = format!("{}{}", unique_name(), options.infix);
-        let prefix = path::join(options.parent, &unique);
+        let prefix = path::join(options.parent, &options.unique);
         // From the first send on, a node of our name may exist, or come to exist.
-        let mut cleanup = Cleanup::armed(session, options.parent, &unique);
+        let mut cleanup = Cleanup::armed(session, options.parent, &options.unique);
         loop {
             patience.check()?;
             let create = op::Create::new(prefix.as_str())
-                .mode(CreateMode::EphemeralSequential)
+                .mode(options.mode)
                 .data(options.data)
                 .acl(options.acl.iter().cloned())
                 .with_stat();
@@ -153,24 +86,11 @@ impl Place {
                 }
                 Err(error) if error.code() == Some(Code::NoNode) => {
                     // Removed by an admin, or a container that expired: it is made again, always.
-                    session.ensure_by(options.parent, &|client, path| {
-                        let acl = options.acl.iter().cloned();
-                        match patience.ask(client, || op::Create::new(path).acl(acl.clone())) {
-                            // The server looks at the parent's ACL before it looks for the node.
-                            Err(error)
-                                if error.code() == Some(Code::NoAuth)
-                                    && patience
-                                        .ask(client, || op::Exists::new(path))?
-                                        .is_some() =>
-                            {
-                                Ok(())
-                            }
-                            created => created.map(drop),
-                        }
-                    })?;
+                    let (parent, data) = (options.parent, options.parent_data);
+                    ensure_node(session, parent, data, options.acl, patience)?;
                 }
                 Err(error) if error.is_connection() => {
-                    if let Some(place) = Self::find(session, options.parent, &unique, patience)? {
+                    if let Some(place) = Self::find(session, options, patience)? {
                         cleanup.disarm();
                         return Ok((place, None));
                     }
@@ -197,25 +117,30 @@ impl Place {
     /// Looks for the node whose create was not answered.
     fn find(
         session: &Session,
-        parent: &str,
-        unique: &str,
+        options: &PlaceOptions<'_>,
         patience: &Patience<'_>,
     ) -> Result<Option<Self>> {
+        let parent = options.parent;
         patience.ask(session, || op::Sync::new(parent))?;
         let children = match patience.ask(session, || op::GetChildren::new(parent)) {
             Err(error) if error.code() == Some(Code::NoNode) => return Ok(None),
             children => children?,
         };
-        for name in children.iter().filter(|name| name.starts_with(unique)) {
+        for name in children.iter().filter(|name| name.starts_with(&options.unique)) {
             let node = path::join(parent, name);
             if let Some(stat) = patience.ask(session, || op::Exists::new(node.as_str()))? {
                 if stat.ephemeral_owner == session.id() {
-                    let fence = stat.czxid;
-                    return Ok(Some(Self { session: session.clone(), node, fence }));
+                    return Self::of(session, node, &stat, patience).map(Some);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The same place, in the session's present life: a loss that the session survived before the
+    /// place was ours is none of it.
+    pub(crate) fn refreshed(&self) -> Self {
+        Self { session: self.session.refreshed(), ..self.clone() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -241,7 +166,7 @@ impl Place {
                 // The delete whose answer was lost had been done.
                 Err(error) if error.code() == Some(Code::NoNode) && unsure => return Ok(()),
                 Err(error) if error.code() == Some(Code::NoNode) => {
-                    return Err(Error::Recipe { why: RecipeError::NotHeld, at: patience.at() });
+                    return Err(patience.error(RecipeError::NotHeld));
                 }
                 Err(error) if error.is_connection() => {
                     unsure = true;
@@ -259,6 +184,30 @@ impl Place {
     pub(crate) fn leave_behind(&self) {
         delete_behind(&self.session, self.node.clone());
     }
+}
+
+/// Makes a persistent node with `data`, and its parents, empty, where they are missing.
+pub(crate) fn ensure_node(
+    client: &Client,
+    node: &str,
+    data: &[u8],
+    acl: &[Acl],
+    patience: &Patience<'_>,
+) -> Result<()> {
+    client.ensure_by(node, &|client, path| {
+        let data = if path == node { data } else { &[] };
+        let create = || op::Create::new(path).data(data).acl(acl.iter().cloned());
+        match patience.ask(client, create) {
+            // The server looks at the parent's ACL before it looks for the node.
+            Err(error)
+                if error.code() == Some(Code::NoAuth)
+                    && patience.ask(client, || op::Exists::new(path))?.is_some() =>
+            {
+                Ok(())
+            }
+            created => created.map(drop),
+        }
+    })
 }
 
 /// Deletes `node` without waiting, again and again until the server answered.
@@ -345,14 +294,3 @@ fn sweep_behind(session: &Session, parent: String, unique: String) {
         }
     });
 }
-
-/// 32 hex digits that nobody else uses, as Kazoo's: random, but for a count that keeps two of one
-/// process apart whatever the random numbers are.
-fn unique_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{:024x}{:08x}", fastrand::u128(..) >> 32, count as u32)
-}
-
-/// How often a waiting recipe looks whether it was cancelled while the server does not answer.
-const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -1,0 +1,106 @@
+//! How contenders of each sort are called, and whom each of them waits for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::recipes::contender::{EXCLUSIVE, Pattern};
+
+/// How the nodes of a recipe are called.
+///
+/// Ours read the names of all: whatever the style, Kazoo's, Curator's and Go's nodes count, in the
+/// order of their numbers. But Curator overlooks nodes that are not called as its own, and Kazoo
+/// needs `extra_lock_patterns=["-lock-"]` to see Curator's. So choose the style of the other
+/// clients on the path.
+///
+/// | | Kazoo | Curator |
+/// |---|---|---|
+/// | [`Lock`](crate::recipes::Lock) | `Lock` | `InterProcessMutex`; also Go's `zk.Lock` |
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NameStyle {
+    /// `_c_<uuid>-lock-<number>` and its like.
+    Curator,
+    /// `<32 hex>__lock__<number>` and its like. The default.
+    #[default]
+    Kazoo,
+}
+
+impl NameStyle {
+    /// A name for one node, up to the number that the server appends: nobody else uses it.
+    ///
+    /// Random, but for a count that keeps two of one process apart whatever the random numbers are.
+    pub(crate) fn unique(self, mark: &str) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed) as u32;
+        let random = fastrand::u128(..) >> 32;
+        match self {
+            Self::Kazoo => format!("{random:024x}{count:08x}{mark}"),
+            Self::Curator => {
+                let [a, b, c, d] = [random >> 64, random >> 48, random >> 32, random >> 16];
+                let part = |bits: u128| bits & 0xffff;
+                let first = a & 0xffff_ffff;
+                let (b, c, d, e) = (part(b), part(c), part(d), part(random));
+                format!("_c_{first:08x}-{b:04x}-{c:04x}-{d:04x}-{e:04x}{count:08x}-{mark}")
+            }
+        }
+    }
+}
+
+/// A sort of contender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Lock,
+}
+
+impl Role {
+    /// What stands between the unique part of the name and the number.
+    pub(crate) fn mark(self, style: NameStyle) -> &'static str {
+        match (style, self) {
+            (NameStyle::Kazoo, Self::Lock) => "__lock__",
+            (NameStyle::Curator, Self::Lock) => "lock-",
+        }
+    }
+
+    /// Whom it waits for, if they came before.
+    pub(crate) fn rivals(self) -> &'static [Pattern<'static>] {
+        match self {
+            Self::Lock => EXCLUSIVE,
+        }
+    }
+
+    /// Whom it sees in the queue, itself included.
+    pub(crate) fn company(self) -> &'static [Pattern<'static>] {
+        match self {
+            Self::Lock => EXCLUSIVE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipes::contender::{Contender, Kind};
+
+    #[test]
+    fn own_names_are_read_as_what_they_are() {
+        for style in [NameStyle::Kazoo, NameStyle::Curator] {
+            let name = format!("{}0000000007", style.unique(Role::Lock.mark(style)));
+            let read = Contender::parse(&name, Role::Lock.company());
+            let read = read.map(|read| (read.kind, read.sequence));
+            assert_eq!(read, Some((Kind::Exclusive, 7)), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_have_the_length_and_the_digits_of_each_style() {
+        let kazoo = NameStyle::Kazoo.unique("__lock__");
+        let (hex, mark) = kazoo.split_at(32);
+        assert!(hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{kazoo}");
+        assert_eq!(mark, "__lock__");
+        let curator = NameStyle::Curator.unique("lock-");
+        let parts: Vec<_> = curator.split('-').map(str::len).collect();
+        assert_eq!(parts, [3 + 8, 4, 4, 4, 12, 4, 0], "{curator}");
+        assert!(curator.starts_with("_c_") && curator.ends_with("-lock-"), "{curator}");
+        assert_ne!(NameStyle::Curator.unique(""), NameStyle::Curator.unique(""));
+    }
+}
