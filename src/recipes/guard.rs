@@ -89,6 +89,15 @@ impl Hold {
         self.place.session.transaction().check(self.place.node.as_str(), Version::Any)
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whatever it stood for is somebody else's to give up now.
+    pub(crate) fn forget(mut self) {
+        self.released = true;
+    }
+
     /// Deletes the node and waits for the server's word.
     pub(crate) fn release(mut self, op: &'static str) -> Result<()> {
         self.released = true;
@@ -115,7 +124,8 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// A held [`Lock`](crate::recipes::Lock); what it can tell is in [`Hold`].
+/// A held [`Lock`](crate::recipes::Lock), [`ReadLock`](crate::recipes::ReadLock) or
+/// [`WriteLock`](crate::recipes::WriteLock); what it can tell is in [`Hold`].
 ///
 /// Dropping it gives the lock up in the background; [`release`](Self::release) waits and tells.
 #[derive(Debug)]
@@ -125,6 +135,10 @@ pub struct LockGuard(Hold);
 impl LockGuard {
     pub(crate) fn new(hold: Hold) -> Self {
         Self(hold)
+    }
+
+    pub(crate) fn into_hold(self) -> Hold {
+        self.0
     }
 
     /// Gives the lock up and waits for the server's word. One round trip.

@@ -25,6 +25,9 @@ use crate::recipes::role::{NameStyle, Role};
 /// path in any process, contend with each other alike. Cloning makes one more handle; a
 /// [`cancel`](Self::cancel) on one ends the waits of all clones.
 ///
+/// Passes readers by, as Kazoo's does: where a [`ReadLock`](crate::recipes::ReadLock) is used on
+/// the path, use a [`WriteLock`](crate::recipes::WriteLock) instead.
+///
 /// ```no_run
 /// use zookeeper_blocking::{Client, recipes::Lock};
 ///

@@ -3,6 +3,7 @@
 //! | recipe | what it is for |
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
+//! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
 //!
 //! # What all of them promise
 //!
@@ -33,8 +34,10 @@ mod lock;
 mod patience;
 mod place;
 mod role;
+mod rwlock;
 
 pub use guard::{Hold, LockGuard};
 pub use line::Contender;
 pub use lock::Lock;
 pub use role::NameStyle;
+pub use rwlock::{ReadLock, WriteLock};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::recipes::contender::{EXCLUSIVE, Pattern};
+use crate::recipes::contender::{EXCLUSIVE, EXCLUSIVE_AND_SHARED, Pattern};
 
 /// How the nodes of a recipe are called.
 ///
@@ -50,21 +50,27 @@ impl NameStyle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Lock,
+    Reader,
+    Writer,
 }
 
 impl Role {
     /// What stands between the unique part of the name and the number.
     pub(crate) fn mark(self, style: NameStyle) -> &'static str {
         match (style, self) {
-            (NameStyle::Kazoo, Self::Lock) => "__lock__",
+            (NameStyle::Kazoo, Self::Reader) => "__rlock__",
+            (NameStyle::Kazoo, Self::Lock | Self::Writer) => "__lock__",
             (NameStyle::Curator, Self::Lock) => "lock-",
+            (NameStyle::Curator, Self::Reader) => "__READ__",
+            (NameStyle::Curator, Self::Writer) => "__WRIT__",
         }
     }
 
     /// Whom it waits for, if they came before.
     pub(crate) fn rivals(self) -> &'static [Pattern<'static>] {
         match self {
-            Self::Lock => EXCLUSIVE,
+            Self::Lock | Self::Reader => EXCLUSIVE,
+            Self::Writer => EXCLUSIVE_AND_SHARED,
         }
     }
 
@@ -72,6 +78,7 @@ impl Role {
     pub(crate) fn company(self) -> &'static [Pattern<'static>] {
         match self {
             Self::Lock => EXCLUSIVE,
+            Self::Reader | Self::Writer => EXCLUSIVE_AND_SHARED,
         }
     }
 }
@@ -83,11 +90,16 @@ mod tests {
 
     #[test]
     fn own_names_are_read_as_what_they_are() {
-        for style in [NameStyle::Kazoo, NameStyle::Curator] {
-            let name = format!("{}0000000007", style.unique(Role::Lock.mark(style)));
-            let read = Contender::parse(&name, Role::Lock.company());
-            let read = read.map(|read| (read.kind, read.sequence));
-            assert_eq!(read, Some((Kind::Exclusive, 7)), "{name}");
+        for (role, kind) in [
+            (Role::Lock, Kind::Exclusive),
+            (Role::Reader, Kind::Shared),
+            (Role::Writer, Kind::Exclusive),
+        ] {
+            for style in [NameStyle::Kazoo, NameStyle::Curator] {
+                let name = format!("{}0000000007", style.unique(role.mark(style)));
+                let read = Contender::parse(&name, role.company());
+                assert_eq!(read.map(|read| (read.kind, read.sequence)), Some((kind, 7)), "{name}");
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod lock_queue;
 mod locks;
 mod operations;
 mod paths;
+mod rwlocks;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
