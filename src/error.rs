@@ -221,6 +221,9 @@ pub enum RecipeError {
     /// Another thread cancelled the wait.
     #[error("cancelled")]
     Cancelled,
+    /// The semaphore has another number of leases than this handle was made with.
+    #[error("the semaphore has another number of leases")]
+    LimitMismatch,
     /// The parent node has counted 2^31 creates, so the order of its children is lost; it could
     /// not be re-created because it has children.
     #[error("the sequence numbers of the parent node are used up")]
@@ -228,6 +231,9 @@ pub enum RecipeError {
     /// The guard no longer stands for the lock: it was released, or its session is gone.
     #[error("not held any more")]
     NotHeld,
+    /// The node holds data that the recipe cannot read.
+    #[error("the node's data cannot be read")]
+    Unreadable,
 }
 
 fn sent_words(sent: bool) -> &'static str {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
+//! | [`Semaphore`] | so many holders at a time, in the order of asking |
 //!
 //! # What all of them promise
 //!
@@ -35,9 +36,11 @@ mod patience;
 mod place;
 mod role;
 mod rwlock;
+mod semaphore;
 
 pub use guard::{Hold, LockGuard};
 pub use line::Contender;
 pub use lock::Lock;
 pub use role::NameStyle;
 pub use rwlock::{ReadLock, WriteLock};
+pub use semaphore::{Semaphore, SemaphoreGuard};

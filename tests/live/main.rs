@@ -25,6 +25,7 @@ mod locks;
 mod operations;
 mod paths;
 mod rwlocks;
+mod semaphores;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
