@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
+//! | [`Election`] | one leader at a time, whom all can see |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
 //!
 //! # What all of them promise
@@ -29,6 +30,7 @@
 //! the lock to another before this process hears of a loss. The fence and the transaction hold.
 
 pub(crate) mod contender;
+mod election;
 mod guard;
 mod line;
 mod lock;
@@ -38,6 +40,7 @@ mod role;
 mod rwlock;
 mod semaphore;
 
+pub use election::{Election, Leadership, Observer};
 pub use guard::{Hold, LockGuard};
 pub use line::Contender;
 pub use lock::Lock;

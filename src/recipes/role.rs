@@ -49,6 +49,7 @@ impl NameStyle {
 /// A sort of contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
+    Candidate,
     Lock,
     Reader,
     Writer,
@@ -59,7 +60,8 @@ impl Role {
     pub(crate) fn mark(self, style: NameStyle) -> &'static str {
         match (style, self) {
             (NameStyle::Kazoo, Self::Reader) => "__rlock__",
-            (NameStyle::Kazoo, Self::Lock | Self::Writer) => "__lock__",
+            (NameStyle::Kazoo, Self::Candidate | Self::Lock | Self::Writer) => "__lock__",
+            (NameStyle::Curator, Self::Candidate) => "latch-",
             (NameStyle::Curator, Self::Lock) => "lock-",
             (NameStyle::Curator, Self::Reader) => "__READ__",
             (NameStyle::Curator, Self::Writer) => "__WRIT__",
@@ -69,7 +71,7 @@ impl Role {
     /// Whom it waits for, if they came before.
     pub(crate) fn rivals(self) -> &'static [Pattern<'static>] {
         match self {
-            Self::Lock | Self::Reader => EXCLUSIVE,
+            Self::Candidate | Self::Lock | Self::Reader => EXCLUSIVE,
             Self::Writer => EXCLUSIVE_AND_SHARED,
         }
     }
@@ -77,7 +79,7 @@ impl Role {
     /// Whom it sees in the queue, itself included.
     pub(crate) fn company(self) -> &'static [Pattern<'static>] {
         match self {
-            Self::Lock => EXCLUSIVE,
+            Self::Candidate | Self::Lock => EXCLUSIVE,
             Self::Reader | Self::Writer => EXCLUSIVE_AND_SHARED,
         }
     }
@@ -91,6 +93,7 @@ mod tests {
     #[test]
     fn own_names_are_read_as_what_they_are() {
         for (role, kind) in [
+            (Role::Candidate, Kind::Exclusive),
             (Role::Lock, Kind::Exclusive),
             (Role::Reader, Kind::Shared),
             (Role::Writer, Kind::Exclusive),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zookeeper_blocking::recipes::{Lock, LockGuard};
+use zookeeper_blocking::recipes::{Hold, Lock, LockGuard};
 use zookeeper_blocking::{Client, ClientBuilder, Code, Error, RecipeError};
 
 use crate::clients::{client, through};
@@ -147,7 +147,7 @@ pub(crate) struct Book(Mutex<Vec<Tenure>>);
 impl Book {
     /// Holds for `time`, or until the guard says that it is lost; asks it all the while. What goes
     /// into the book is the last time at which it said that it was held.
-    pub(crate) fn hold(&self, guard: &LockGuard, time: Duration) {
+    pub(crate) fn hold(&self, guard: &Hold, time: Duration) {
         let from = Instant::now();
         let mut until = None;
         while guard.is_held() {

@@ -5,6 +5,7 @@ mod batches_faults;
 mod callbacks;
 mod chroots;
 mod clients;
+mod elections;
 mod errors;
 mod examples;
 mod faults;
