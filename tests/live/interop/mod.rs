@@ -1,0 +1,4 @@
+//! Real clients of other languages in processes of their own, on the same paths as ours.
+
+mod kazoo;
+mod kazoo_locks;
