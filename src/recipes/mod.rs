@@ -5,6 +5,7 @@
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
 //! | [`Election`] | one leader at a time, whom all can see |
+//! | [`Lease`], [`MultiLease`] | one holder for a fixed time, whatever becomes of its process |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
 //!
 //! # What all of them promise
@@ -32,6 +33,7 @@
 pub(crate) mod contender;
 mod election;
 mod guard;
+mod lease;
 mod line;
 mod lock;
 mod patience;
@@ -42,6 +44,7 @@ mod semaphore;
 
 pub use election::{Election, Leadership, Observer};
 pub use guard::{Hold, LockGuard};
+pub use lease::{HeldLease, Lease, LeaseHolder, MultiLease};
 pub use line::Contender;
 pub use lock::Lock;
 pub use role::NameStyle;

