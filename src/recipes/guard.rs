@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::io::life::Loss;
 use crate::recipes::patience::Waits;
 use crate::recipes::place::Place;
+use crate::recipes::revocation::Revocation;
 
 /// What all guards have: a node that stands for what is held, and the session that it belongs to.
 ///
@@ -153,6 +154,16 @@ impl LockGuard {
     /// Until the deadline of the call at most.
     pub fn release(self) -> Result<()> {
         self.0.release("release")
+    }
+
+    /// Hears from now on whether somebody [asks](crate::recipes::Lock::revoke) for the lock to be
+    /// given up. One round trip.
+    ///
+    /// # Errors
+    /// [`RecipeError::NotHeld`](crate::RecipeError::NotHeld),
+    /// [`Error::SessionExpired`](crate::Error::SessionExpired): the lock is lost.
+    pub fn revocation(&self) -> Result<Revocation> {
+        Revocation::of(self.0.session(), self.0.node())
     }
 }
 

@@ -13,10 +13,13 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::client::op::Version;
 use crate::error::Result;
+use crate::path;
 use crate::proto::acl::Acl;
 use crate::recipes::guard::LockGuard;
 use crate::recipes::line::{Contender, Line};
+use crate::recipes::revocation::REVOKE;
 use crate::recipes::role::{NameStyle, Role};
 
 /// A lock that one holder at a time has, in the order of asking.
@@ -131,6 +134,21 @@ impl Lock {
     /// Those of every call. A lock that was never used has no contenders.
     pub fn contenders(&self) -> Result<Vec<Contender>> {
         self.0.contenders()
+    }
+
+    /// Asks `contender`, one of [`contenders`](Self::contenders), to give the lock up, as Curator's
+    /// `Revoker` does. It hears so if it listens ([`LockGuard::revocation`]), and does as it likes.
+    /// What it said of itself is overwritten.
+    ///
+    /// # Errors
+    /// [`Code::NoNode`](crate::Code::NoNode) if it is gone already, and those of every call.
+    pub fn revoke(&self, contender: &Contender) -> Result<()> {
+        let node = path::join(&self.0.path, &contender.node);
+        self.0.client.set_data(&node, REVOKE, Version::Any).map(drop)
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.0
     }
 }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
+//! | [`MultiLock`] | several locks, all or none |
+//! | [`ReentrantLock`] | a lock that its thread may take again |
 //! | [`Election`] | one leader at a time, whom all can see |
 //! | [`Lease`], [`MultiLease`] | one holder for a fixed time, whatever becomes of its process |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
@@ -36,8 +38,11 @@ mod guard;
 mod lease;
 mod line;
 mod lock;
+mod multilock;
 mod patience;
 mod place;
+mod reentrant;
+mod revocation;
 mod role;
 mod rwlock;
 mod semaphore;
@@ -47,6 +52,9 @@ pub use guard::{Hold, LockGuard};
 pub use lease::{HeldLease, Lease, LeaseHolder, MultiLease};
 pub use line::Contender;
 pub use lock::Lock;
+pub use multilock::{MultiLock, MultiLockGuard};
+pub use reentrant::{ReentrantGuard, ReentrantLock};
+pub use revocation::Revocation;
 pub use role::NameStyle;
 pub use rwlock::{ReadLock, WriteLock};
 pub use semaphore::{Semaphore, SemaphoreGuard};

@@ -123,6 +123,10 @@ impl ReadLock {
     pub fn contenders(&self) -> Result<Vec<Contender>> {
         self.0.contenders()
     }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.0
+    }
 }
 
 impl fmt::Debug for ReadLock {
@@ -278,6 +282,10 @@ impl WriteLock {
     /// Those of every call.
     pub fn contenders(&self) -> Result<Vec<Contender>> {
         self.0.contenders()
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.0
     }
 }
 

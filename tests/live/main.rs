@@ -21,6 +21,7 @@ mod interop;
 mod leases;
 mod limits;
 mod lock_basics;
+mod lock_kinds;
 mod lock_loss;
 mod lock_orphans;
 mod lock_queue;
