@@ -23,7 +23,7 @@
 //!
 //! Every client operation of ZooKeeper 3.4 to 3.9; sessions and watches that survive lost
 //! connections; a deadline on every call; errors that say whether the call may have happened; and
-//! a [lock](recipes::Lock) with fencing tokens.
+//! [recipes] with fencing tokens: locks, semaphores, elections, leases.
 //!
 //! # What you do not get
 //!

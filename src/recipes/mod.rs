@@ -1,4 +1,4 @@
-//! What processes build together on the nodes: locks, and more to come.
+//! What processes build together on the nodes: locks, elections, and more to come.
 //!
 //! | recipe | what it is for |
 //! |---|---|
@@ -10,6 +10,11 @@
 //! | [`Lease`], [`MultiLease`] | one holder for a fixed time, whatever becomes of its process |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
 //!
+//! Each has a form that waits until the deadline of the client's calls (`acquire`), one that waits
+//! so long (`acquire_timeout`), one that does not wait for others (`try_acquire`), and a `cancel`
+//! from another thread. The nodes are as Kazoo makes them, or Curator ([`NameStyle`]), so that
+//! programs in other languages take part.
+//!
 //! # What all of them promise
 //!
 //! * A [guard](Hold) stands for what is held, and knows its session. It counts as lost when
@@ -17,7 +22,11 @@
 //!   timeout: by this process's own clock, before a server can give the lock to another.
 //! * A guard's [fence](Hold::fence) is larger than that of every earlier holder.
 //! * Dropping a guard gives up what it holds in the background, until that is done or the
-//!   session is gone. `release()` waits and tells.
+//!   session is gone. `release()` waits and tells. (A [`HeldLease`] is no guard: it outlives its
+//!   session, and ends at its time.)
+//! * No node is left behind, however an attempt ends, and no watch. Parents that are missing, or
+//!   that somebody removes, are made again. Children of other names are passed by.
+//! * Who leaves wakes only those whose turn it is. (The end of a lease wakes all that wait for it.)
 //! * Every wait ends: by its deadline, by a cancel from another thread, by the client's end.
 //! * Recipes may be used in callbacks: they wait on queues that the IO thread fills.
 //!
