@@ -1,13 +1,5 @@
-//! A fair lock.
-//!
-//! ```text
-//! <path>                                  persistent, made if it is missing
-//! <path>/<32 hex>__lock__<10 digits>      ephemeral, holds the identifier
-//! ```
-//!
-//! Kazoo's layout, so that Python processes queue with ours; nodes of Curator and of the Go client
-//! count as contenders too. The first in the order of sequence numbers holds; each other watches
-//! the one before it, so a release wakes one waiter.
+//! A fair lock: the first in the line holds; each other watches the one before it, so a release
+//! wakes one waiter.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,6 +35,16 @@ use crate::recipes::role::{NameStyle, Role};
 /// ```
 ///
 /// Costs one round trip to acquire uncontended, one to release.
+///
+/// # Layout
+///
+/// ```text
+/// <path>                                        persistent, made if it is missing
+/// <path>/<32 hex>__lock__<10 digits>            ephemeral, holds the identifier
+/// <path>/_c_<uuid>-lock-<10 digits>             the same in Curator's style
+/// ```
+///
+/// The order is that of the numbers. Nodes of Kazoo, Curator and Go count, whatever the style.
 #[derive(Clone)]
 pub struct Lock(Line);
 

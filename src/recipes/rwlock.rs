@@ -1,10 +1,5 @@
 //! A lock that readers share.
 //!
-//! ```text
-//! <path>/<32 hex>__rlock__<10 digits>     a reader        Curator: _c_<uuid>-__READ__<10 digits>
-//! <path>/<32 hex>__lock__<10 digits>      a writer        Curator: _c_<uuid>-__WRIT__<10 digits>
-//! ```
-//!
 //! One line for both. A reader waits for the last writer before it, a writer for the last of
 //! anybody before it: nobody passes, so neither starves. A reader that leaves wakes at most the
 //! writer behind it; a writer that leaves wakes the writer or the readers behind it.
@@ -38,6 +33,15 @@ use crate::recipes::role::{NameStyle, Role};
 /// * Asking twice: it is not re-entrant. A second read lock waits behind a writer that waits for
 ///   the first.
 /// * What no lock over a network can: see [`Hold`](crate::recipes::Hold).
+///
+/// # Layout
+///
+/// ```text
+/// <path>/<32 hex>__rlock__<10 digits>     a reader        Curator: _c_<uuid>-__READ__<10 digits>
+/// <path>/<32 hex>__lock__<10 digits>      a writer        Curator: _c_<uuid>-__WRIT__<10 digits>
+/// ```
+///
+/// Readers and writers of Kazoo and of Curator count, whatever the style.
 ///
 /// # Example
 ///

@@ -1,9 +1,5 @@
 //! An election: one leader at a time, in the order of asking, and everybody can see who it is.
 //!
-//! ```text
-//! <path>/<32 hex>__lock__<10 digits>          a candidate; Curator: _c_<uuid>-latch-<10 digits>
-//! ```
-//!
 //! The line of a [lock](crate::recipes::Lock): the first in it leads. What a candidate says of
 //! itself is its node's data, and so is what it proclaims when it leads.
 
@@ -38,7 +34,12 @@ pub use observer::Observer;
 ///   [transaction](Hold::transaction).
 /// * That there is a leader at all times: between two, there is none.
 ///
-/// # Other clients
+/// # Layout
+///
+/// ```text
+/// <path>/<32 hex>__lock__<10 digits>          a candidate; Curator: _c_<uuid>-latch-<10 digits>
+/// ```
+///
 /// Kazoo's `Election`, and with [`NameStyle::Curator`] Curator's `LeaderLatch`. Kazoo's leaders are
 /// not told when their session is gone, and lead on.
 ///

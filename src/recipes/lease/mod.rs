@@ -1,15 +1,12 @@
 //! A lease: a lock with an end, which outlives sessions and processes.
 //!
-//! ```text
-//! <path>/lease_holder                     persistent: {"version": 1, "holder": "…", "end": "…"}
-//! <path>/<32 hex>__lock__<10 digits>      whoever reads or writes it, one at a time
-//! ```
-//!
-//! Kazoo's layout. Its clients go by their own clocks. Ours go by the leader's: the time is taken
+//! Kazoo's clients go by their own clocks. Ours go by the leader's: the time is taken
 //! from the server's answer to a write made under the lock, so that a wrong clock of a client can
 //! neither end a lease early nor make one too long.
 
+mod held;
 mod json;
+mod multi;
 mod record;
 
 use std::fmt;
@@ -30,6 +27,9 @@ use crate::recipes::patience::Patience;
 use crate::recipes::role::Role;
 use record::{NoRecord, Record};
 
+pub use held::HeldLease;
+pub use multi::MultiLease;
+
 /// A lock for a fixed time, for work that only one of several hosts is to do.
 ///
 /// Who took it has it until its end, whatever happens to its session and its process: dropping the
@@ -43,6 +43,15 @@ use record::{NoRecord, Record};
 /// * That a machine that slept noticed the time: the clock that [`HeldLease::is_held`] asks stands
 ///   still meanwhile on some systems.
 /// * An order of those who want it: for that, use a [`Lock`](crate::recipes::Lock).
+///
+/// # Layout
+///
+/// ```text
+/// <path>/lease_holder                     persistent: {"version": 1, "holder": "…", "end": "…"}
+/// <path>/<32 hex>__lock__<10 digits>      whoever reads or writes it, one at a time
+/// ```
+///
+/// Kazoo's. Times are by the leader's clock, where Kazoo goes by its own.
 ///
 /// # Example
 ///
@@ -343,7 +352,7 @@ impl Lease {
     }
 
     fn held(&self, fence: i64, until: Instant) -> HeldLease {
-        HeldLease { lease: self.clone(), fence, until }
+        HeldLease::new(self.clone(), fence, until)
     }
 
     fn node(&self) -> String {
@@ -357,161 +366,6 @@ impl fmt::Debug for Lease {
             .field("path", &self.line.path)
             .field("holder", &self.holder)
             .finish_non_exhaustive()
-    }
-}
-
-/// A lease that was taken.
-///
-/// Dropping it gives nothing up: the lease runs to its end, or until [`release`](Self::release).
-#[derive(Debug)]
-#[must_use = "a lease is good only until its end"]
-pub struct HeldLease {
-    lease: Lease,
-    fence: i64,
-    until: Instant,
-}
-
-impl HeldLease {
-    /// Whether the lease is not over yet, by the clock of the leader when it was taken and the time
-    /// that passed here since. Asks no server.
-    pub fn is_held(&self) -> bool {
-        Instant::now() < self.until
-    }
-
-    /// The end of the lease.
-    pub fn deadline(&self) -> Instant {
-        self.until
-    }
-
-    /// A number larger than that of every earlier holder, and smaller than that of every later one,
-    /// Kazoo's included: the transaction that created the record.
-    pub fn fence(&self) -> i64 {
-        self.fence
-    }
-
-    /// Takes the lease anew, with a new end and a new fence, if nobody took it since; `None` if
-    /// somebody did, even under our name.
-    ///
-    /// # Errors
-    /// As [`Lease::try_acquire`]. After one that leaves it open whether it happened (see
-    /// [`Error::applied`]), the lease may be a new one already: take it by
-    /// [`Lease::try_acquire`].
-    pub fn renew(&self) -> Result<Option<Self>> {
-        let deadline = self.lease.line.client.deadline(Instant::now());
-        self.lease.patiently(deadline, "renew", |patience| {
-            Ok(self.lease.take(Some(self.fence), false, patience)?.lease)
-        })
-    }
-
-    /// Gives the lease up before its end.
-    ///
-    /// # Errors
-    /// * [`RecipeError::NotHeld`] if somebody took it since.
-    /// * As [`Lease::try_acquire`].
-    pub fn release(self) -> Result<()> {
-        let line = &self.lease.line;
-        let deadline = line.client.deadline(Instant::now());
-        self.lease.patiently(deadline, "release", |patience| {
-            let mut unsure = false;
-            loop {
-                let door = line.acquire_by(patience)?;
-                match self.delete(&door, patience) {
-                    Err(Error::SessionExpired { sent, .. }) => {
-                        unsure |= sent;
-                        patience.check()?;
-                    }
-                    Err(error) if error.is_connection() => {
-                        unsure = true;
-                        patience.check()?;
-                    }
-                    // The lock was lost: line up anew.
-                    Err(Error::Transaction { .. }) => patience.check()?,
-                    // It is gone, and it was we who asked for that.
-                    Ok(false) if unsure => return Ok(()),
-                    Ok(false) => return Err(patience.error(RecipeError::NotHeld)),
-                    result => return result.map(drop),
-                }
-            }
-        })
-    }
-
-    /// Whether it was there to be deleted.
-    fn delete(&self, door: &Hold, patience: &Patience<'_>) -> Result<bool> {
-        let node = self.lease.node();
-        let session = door.session();
-        let stat: Option<Stat> = patience.ask(session, || op::Exists::new(node.as_str()))?;
-        let Some(stat) = stat.filter(|stat| stat.czxid == self.fence) else { return Ok(false) };
-        let delete =
-            Transaction::new().check(door.node(), Version::Any).delete(node.as_str(), stat.version);
-        patience.wait(session.submit_until(delete, patience.deadline)?)?.map(|_| true)
-    }
-}
-
-/// As many leases as there are slots: the first free one is taken.
-///
-/// Kazoo's layout: the leases `<path>/0`, `<path>/1` and so on.
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use zookeeper_blocking::{Client, recipes::MultiLease};
-///
-/// let zk = Client::connect("localhost:2181")?;
-/// let two = MultiLease::new(&zk, "/app/leases/mailers", "worker 7", 2, Duration::from_secs(60))?;
-/// if let Some(lease) = two.try_acquire()? {
-///     println!("one of two, with fence {}", lease.fence());
-/// }
-/// # Ok::<(), zookeeper_blocking::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct MultiLease {
-    leases: Vec<Lease>,
-}
-
-impl MultiLease {
-    /// `count` leases under `path`; for the rest see [`Lease::new`].
-    ///
-    /// # Errors
-    /// As [`Lease::new`], and [`Error::Invalid`] for a `count` of 0.
-    pub fn new(
-        client: &Client,
-        path: &str,
-        holder: &str,
-        count: u32,
-        duration: Duration,
-    ) -> Result<Self> {
-        if count == 0 {
-            return Err(Error::invalid("lease", path, "no leases at all"));
-        }
-        let lease =
-            |slot: u32| Lease::new(client, &path::join(path, &slot.to_string()), holder, duration);
-        Ok(Self { leases: (0..count).map(lease).collect::<Result<_>>()? })
-    }
-
-    /// The ACL of the nodes that it makes, parents included. Defaults to everybody everything.
-    pub fn acl(mut self, acl: impl IntoIterator<Item = Acl>) -> Self {
-        let acl: Vec<Acl> = acl.into_iter().collect();
-        self.leases = self.leases.into_iter().map(|lease| lease.acl(acl.clone())).collect();
-        self
-    }
-
-    /// Ends all waits of now, with [`RecipeError::Cancelled`].
-    pub fn cancel(&self) {
-        for lease in &self.leases {
-            lease.cancel();
-        }
-    }
-
-    /// Takes the first lease that is free, over, or our own; `None` if there is none.
-    ///
-    /// # Errors
-    /// As [`Lease::try_acquire`].
-    pub fn try_acquire(&self) -> Result<Option<HeldLease>> {
-        for lease in &self.leases {
-            if let Some(held) = lease.try_acquire()? {
-                return Ok(Some(held));
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -544,7 +398,7 @@ struct Taken {
 
 impl Taken {
     fn of(lease: HeldLease) -> Self {
-        Self { over: lease.until, lease: Some(lease), watch: None }
+        Self { over: lease.deadline(), lease: Some(lease), watch: None }
     }
 }
 

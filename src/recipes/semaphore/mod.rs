@@ -1,12 +1,5 @@
 //! A semaphore: so many leases, and whoever has one.
 //!
-//! ```text
-//! Kazoo                                        Curator (InterProcessSemaphoreV2)
-//! <path>              the maximum, as text     <path>/leases/_c_<uuid>-lease-<10 digits>   a lease
-//! <path>/<32 hex>     a lease                  <path>/locks/…                              the door
-//! <path>-__lock__/…   the door
-//! ```
-//!
 //! The door is a [lock](crate::recipes::Lock): whoever has it may take leases, and keeps it while
 //! it waits for one to come free. So leases are given out in the order of asking, one process at a
 //! time watches them, and they are never more than the maximum.
@@ -41,6 +34,17 @@ use limit::{Kept, Limit};
 ///   there are fewer than the new one.
 /// * What no lock over a network can: see [`Hold`]. There are never more leases than the maximum on
 ///   the servers; a holder that was stopped past its session may not know yet that its own is gone.
+///
+/// # Layout
+///
+/// ```text
+/// Kazoo                                        Curator (InterProcessSemaphoreV2)
+/// <path>              the maximum, as text     <path>/leases/_c_<uuid>-lease-<10 digits>   a lease
+/// <path>/<32 hex>     a lease                  <path>/locks/…                              the door
+/// <path>-__lock__/…   the door
+/// ```
+///
+/// Whoever has the door, a lock, takes a lease, or waits for one. Leases of the other clients count.
 ///
 /// # Example
 ///
