@@ -14,7 +14,9 @@ use zookeeper_blocking::{Client, CreateMode, Error, RecipeError, Version};
 use crate::clients::patience;
 use crate::faults::figure;
 use crate::locks::{Yard, assert_recipe, await_contenders, lock, ms, sequence};
+use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::{Act, Pick, Way};
+use crate::support::server::Server;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
 
@@ -180,8 +182,14 @@ fn e5_writer_that_leaves_wakes_the_readers_behind_it_and_a_reader_one_writer() {
     let held = write(&own).acquire().expect("free");
     let readers: Vec<_> = (0..READERS).map(|_| wait_read(&read(&client))).collect();
     yard.await_nodes(1 + READERS);
-    let writers: Vec<_> = (0..3).map(|_| wait_write(&write(&client))).collect();
-    yard.await_nodes(1 + READERS + 3);
+    // One after the other: they are joined in the order in which they will be let in.
+    let writers: Vec<_> = (1..=3)
+        .map(|number| {
+            let waiting = wait_write(&write(&client));
+            yard.await_nodes(1 + READERS + number);
+            waiting
+        })
+        .collect();
     eventually("all wait", patience(), || {
         proxy.counts().to_client.ops.get(&op::GET_DATA) == Some(&(READERS + 3))
     });
@@ -208,6 +216,48 @@ fn e5_writer_that_leaves_wakes_the_readers_behind_it_and_a_reader_one_writer() {
     let handed = proxy.counts();
     assert_eq!(handed.to_client.notifications, 3, "{handed:?}");
     figure("e5: readers let in, notifications", (READERS, came_in.to_client.notifications));
+}
+
+#[test]
+fn e7_numbers_that_run_out_never_mix_readers_and_writers_and_the_lock_heals() {
+    let log = Forge::new()
+        .create("/lock", b"", AUTO)
+        .create("/lock/x", b"", i32::MAX - 15)
+        .delete("/lock/x");
+    let server = Server::start_with_log(log.finish());
+    let before = server.raw().get("/lock").expect("forged").1.czxid;
+    let (readers, writers) = (AtomicI64::new(0), AtomicI64::new(0));
+    let last_writer = AtomicI64::new(0);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (readers, writers, last_writer) = (&readers, &writers, &last_writer);
+            let connect = server.connect_string();
+            scope.spawn(move || {
+                let client = Client::connect(&connect).expect("serves");
+                for turn in 0..15 {
+                    if (number + turn) % 2 == 0 {
+                        let guard = write(&client).acquire().expect("granted in time");
+                        assert_eq!(writers.fetch_add(1, Ordering::SeqCst), 0, "two writers");
+                        assert_eq!(readers.load(Ordering::SeqCst), 0, "a reader inside");
+                        let fence = guard.fence();
+                        assert!(last_writer.swap(fence, Ordering::SeqCst) < fence);
+                        thread::yield_now();
+                        writers.fetch_sub(1, Ordering::SeqCst);
+                        guard.release().expect("held");
+                    } else {
+                        let guard = read(&client).acquire().expect("granted in time");
+                        readers.fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(writers.load(Ordering::SeqCst), 0, "a writer inside");
+                        thread::yield_now();
+                        readers.fetch_sub(1, Ordering::SeqCst);
+                        guard.release().expect("held");
+                    }
+                }
+            });
+        }
+    });
+    let healed = server.raw().get("/lock").expect("made anew").1.czxid;
+    assert!(healed > before, "the numbers never ran out");
 }
 
 #[test]

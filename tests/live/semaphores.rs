@@ -15,6 +15,7 @@ use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError, Vers
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
 use crate::locks::{Yard, assert_code, assert_recipe, ms};
+use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::{Act, Pick, Proxy, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -456,6 +457,34 @@ fn e14_crowd_under_faults_never_holds_more_than_the_maximum_and_all_leases_are_u
         drop(all);
         await_seen(&yard, style, [0, 0]);
         figure("e14: leases held", tenures.len());
+    }
+}
+
+#[test]
+fn e7_numbers_that_run_out_let_in_no_more_than_the_maximum() {
+    let mut log = Forge::new().create("/sem", b"", AUTO);
+    for parent in ["/sem-__lock__", "/sem/locks", "/sem/leases"] {
+        let child = format!("{parent}/x");
+        log = log.create(parent, b"", AUTO).create(&child, b"", i32::MAX - 10).delete(&child);
+    }
+    let server = crate::support::server::Server::start_with_log(log.finish());
+    for style in STYLES {
+        let inside = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let client = Client::connect(&server.connect_string()).expect("serves");
+                    let own = semaphore(&client, style, 2);
+                    for _ in 0..10 {
+                        let lease = own.acquire().expect("granted in time");
+                        assert!(inside.fetch_add(1, Ordering::SeqCst) < 2, "too many");
+                        thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        lease.release().expect("held");
+                    }
+                });
+            }
+        });
     }
 }
 
