@@ -140,6 +140,11 @@ fn hello() {
 }
 
 #[test]
+fn leader() {
+    runs("leader");
+}
+
+#[test]
 fn lock() {
     runs("lock");
 }
