@@ -124,6 +124,8 @@ impl Lease {
     ///
     /// # Errors
     /// * [`RecipeError::Unreadable`] if the node does not hold a lease.
+    /// * [`Error::Timeout`] and the like: if the request was sent (see [`Error::applied`]) the lease
+    ///   may have been taken, and runs to its end. Ask again: its holder gets it.
     /// * Those of [`Lock::acquire`](crate::recipes::Lock::acquire).
     pub fn try_acquire(&self) -> Result<Option<HeldLease>> {
         let deadline = self.line.client.deadline(Instant::now());
