@@ -228,6 +228,12 @@ pub enum RecipeError {
     /// The guard no longer stands for the lock: it was released, or its session is gone.
     #[error("not held any more")]
     NotHeld,
+    /// The result would be larger, or smaller, than the node's form can hold. Nothing was written.
+    #[error("the value would be out of range")]
+    Overflow,
+    /// The node holds something else than the recipe writes there.
+    #[error("the node holds what this recipe cannot read")]
+    Unreadable,
 }
 
 fn sent_words(sent: bool) -> &'static str {

@@ -3,6 +3,8 @@
 //! | recipe | what it is for |
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
+//! | [`Counter`] | a number that many change; Kazoo's text, Curator's 4 and 8 bytes |
+//! | [`AtomicValue`] | bytes that many change, each change made of what it replaces |
 //!
 //! # What all of them promise
 //!
@@ -15,6 +17,14 @@
 //! * Every wait ends: by its deadline, by a cancel from another thread, by the client's end.
 //! * Recipes may be used in callbacks: they wait on queues that the IO thread fills.
 //!
+//! # Counters
+//!
+//! | form of a [`Counter`] | bytes | who else reads it |
+//! |---|---|---|
+//! | text | `-5`, `3.0`, `1e+16` in ASCII, as Python prints it | Kazoo `Counter` |
+//! | [binary](Counter::binary), `i32` | 4, big-endian | Curator `SharedCount`, `DistributedAtomicInteger`; Kazoo `Counter(support_curator=True)` |
+//! | [binary](Counter::binary), `i64` | 8, big-endian | Curator `DistributedAtomicLong` |
+//!
 //! # What none of them can promise
 //!
 //! A process that is stopped for longer than its session timeout, and goes on, may act once more
@@ -26,10 +36,15 @@
 //! and a clock that stands still while the machine sleeps counts no time: then the leader may give
 //! the lock to another before this process hears of a loss. The fence and the transaction hold.
 
+mod atomic;
 pub(crate) mod contender;
+mod counter;
 mod guard;
 mod lock;
 mod place;
+mod site;
 
+pub use atomic::{AtomicValue, Change};
+pub use counter::{BinaryNumber, Counter, Number};
 pub use guard::LockGuard;
 pub use lock::{Contender, Lock};

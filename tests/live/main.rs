@@ -5,6 +5,7 @@ mod batches_faults;
 mod callbacks;
 mod chroots;
 mod clients;
+mod counters;
 mod errors;
 mod examples;
 mod faults;
@@ -22,6 +23,7 @@ mod lock_loss;
 mod lock_orphans;
 mod lock_queue;
 mod locks;
+mod nodes;
 mod operations;
 mod paths;
 #[path = "../support/mod.rs"]
