@@ -5,6 +5,9 @@
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`Counter`] | a number that many change; Kazoo's text, Curator's 4 and 8 bytes |
 //! | [`AtomicValue`] | bytes that many change, each change made of what it replaces |
+//! | [`Party`], [`ShallowParty`] | who is here; Kazoo's parties, which join again by themselves |
+//! | [`GroupMember`] | the same with names and payloads; Curator's |
+//! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //!
 //! # What all of them promise
 //!
@@ -39,12 +42,19 @@
 mod atomic;
 pub(crate) mod contender;
 mod counter;
+mod group;
 mod guard;
+mod keeper;
 mod lock;
+mod party;
+mod persistent;
 mod place;
 mod site;
 
 pub use atomic::{AtomicValue, Change};
 pub use counter::{BinaryNumber, Counter, Number};
+pub use group::GroupMember;
 pub use guard::LockGuard;
 pub use lock::{Contender, Lock};
+pub use party::{Member, Membership, Party, ShallowParty};
+pub use persistent::{KeptNode, PersistentNode, Presence};

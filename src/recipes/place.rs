@@ -348,7 +348,7 @@ fn sweep_behind(session: &Session, parent: String, unique: String) {
 
 /// 32 hex digits that nobody else uses, as Kazoo's: random, but for a count that keeps two of one
 /// process apart whatever the random numbers are.
-fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{:024x}{:08x}", fastrand::u128(..) >> 32, count as u32)

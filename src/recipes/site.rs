@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::client::Client;
 use crate::client::op::{self, Operation};
+use crate::client::session::Session;
 use crate::error::{Applied, Error, Result};
 use crate::path;
 use crate::proto::acl::Acl;
@@ -44,8 +45,23 @@ impl Site {
         })
     }
 
+    /// As it was checked before.
+    pub(crate) fn of(client: Client, path: Arc<str>, acl: Arc<[Acl]>) -> Self {
+        Self { client, path, acl, waits: Arc::default() }
+    }
+
     pub(crate) fn set_acl(&mut self, acl: impl IntoIterator<Item = Acl>) {
         self.acl = acl.into_iter().collect();
+    }
+
+    /// The same client and ACL, and the same waits, at another path.
+    pub(crate) fn at(&self, path: String) -> Self {
+        Self { path: path.into(), ..self.clone() }
+    }
+
+    /// The path of a node below.
+    pub(crate) fn below(&self, name: &str) -> String {
+        path::join(&self.path, name)
     }
 
     /// The deadline of a call that begins now.
@@ -78,6 +94,26 @@ impl Site {
         let result = work(&patience, &woken);
         self.waits.wakers.lock().retain(|(known, _)| *known != id);
         result
+    }
+
+    /// The present session; waits for one while there is none.
+    pub(crate) fn session(&self, patience: &Patience<'_>) -> Result<Session> {
+        // Heard only while there is none: the client keeps a subscription until the next state.
+        let mut states = None;
+        loop {
+            match self.client.session() {
+                Err(Error::SessionExpired { .. }) if self.may_renew() => {
+                    patience.check()?;
+                    let Some(states) = &states else {
+                        states = Some(self.client.subscribe()?);
+                        continue;
+                    };
+                    // Looks now and then all the same, for a cancel.
+                    let _ = states.recv_timeout(LOOK_EVERY);
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Whether the next session will do as well. A handle that is pinned to one has no other.
@@ -142,3 +178,6 @@ impl Site {
         self.ensure(patience, path::parent(path).unwrap_or("/"))
     }
 }
+
+/// How often a recipe that waits for a session looks whether it was cancelled.
+const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -17,6 +17,7 @@ mod faults_silence;
 mod faults_watches;
 mod fork;
 mod ground;
+mod kept_nodes;
 mod limits;
 mod lock_basics;
 mod lock_loss;

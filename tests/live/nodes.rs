@@ -1,11 +1,13 @@
 //! What the tests of recipes on nodes and watches share.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use zookeeper_blocking::{Client, op};
 
 use crate::clients::patience;
 use crate::locks::Yard;
+use crate::support::wait::eventually;
 use crate::support::wire::{In, Out, op as code};
 
 /// The path as a witness without chroot sees it.
@@ -47,5 +49,22 @@ pub(crate) fn assert_ours(yard: &Yard, paths: &[&str]) {
         assert_eq!((from.i32(), from.string().as_str()), (31, "digest"), "{path}");
         assert!(from.string().starts_with("we:"), "{path}");
     }
+    raw.close();
+}
+
+/// The children, sorted; none if there is no such node.
+pub(crate) fn children(yard: &Yard, path: &str) -> Vec<String> {
+    let mut raw = yard.raw();
+    let names = raw.children(&whole(yard, path)).unwrap_or_default();
+    raw.close();
+    names
+}
+
+#[track_caller]
+pub(crate) fn await_children(yard: &Yard, path: &str, count: usize) {
+    let mut raw = yard.raw();
+    eventually(&format!("{count} children of {path}"), Duration::from_secs(10), || {
+        raw.children(&whole(yard, path)).unwrap_or_default().len() == count
+    });
     raw.close();
 }
