@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::client::op::{Encoded, Operation, WatchSetup};
 use crate::client::pending::{Pending, Waited, finish, wait};
 use crate::client::short_path::ShortPath;
-use crate::client::watch::{Watch, Watcher};
+use crate::client::watch::{ArmedWatch, Watch, Watcher};
 use crate::client::{Armed, Client};
 use crate::error::{At, Error, Result};
 use crate::io::completion::Completion;
@@ -165,9 +165,20 @@ impl Client {
     /// thread.
     pub(crate) fn submit_behind<O: Operation>(
         &self,
-        mut op: O,
+        op: O,
         done: impl FnOnce(Result<O::Reply>) + Send + 'static,
     ) -> Result<()> {
+        self.submit_armed_behind(op, done).map(drop)
+    }
+
+    /// As [`submit_behind`](Self::submit_behind), of a read that leaves a watch with a callback.
+    /// What it gives takes the watch back when it is dropped; if the read fails it is worth
+    /// nothing.
+    pub(crate) fn submit_armed_behind<O: Operation>(
+        &self,
+        mut op: O,
+        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
+    ) -> Result<Option<ArmedWatch>> {
         let (frame, encoded, memo) = self.encode(&mut op)?;
         let epoch = self.standing(O::NAME, op.path())?;
         let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
@@ -176,11 +187,20 @@ impl Client {
             done(finish::<O>(outcome, memo, &scope.chroot, at));
         };
         let token = Completion::callback(run, None, self.shared().events.clone());
-        let request = Request { frame, count: 1, op: encoded.op, change: None, token };
+        let armed = encoded.watch.map(|setup| self.arm(setup));
+        let (change, watch) = match armed {
+            Some((arming, (path, id))) => {
+                let watch = ArmedWatch::new(path, id, self.shared().clone());
+                (Some(Box::new(Change::Arm(arming))), Some(watch))
+            }
+            None => (None, None),
+        };
+        let request = Request { frame, count: 1, op: encoded.op, change, token };
         self.shared().gate.force();
         self.shared()
             .command(Command::Submit(Submit { request, epoch, patient: true }))
-            .map_err(|_| self.ended(O::NAME, op.path()))
+            .map_err(|_| self.ended(O::NAME, op.path()))?;
+        Ok(watch)
     }
 
     fn encode<O: Operation>(&self, op: &mut O) -> Result<(Buffer, Encoded, O::Memo)> {

@@ -291,31 +291,76 @@ impl AtomicValue {
         let Some(after) = change(&before)? else {
             return Ok(Attempt::Done { after: before.clone(), before });
         };
+        if self.write_over(stat.as_ref(), &after, patience)? {
+            Ok(Attempt::Done { before, after })
+        } else {
+            Ok(Attempt::Lost)
+        }
+    }
+
+    /// Writes over what was read; `false` if it surely was not written.
+    fn write_over(
+        &self,
+        stat: Option<&Stat>,
+        value: &[u8],
+        patience: &Patience<'_>,
+    ) -> Result<bool> {
         let written = match stat {
             Some(stat) => {
-                let set = || {
-                    op::SetData::new(&*self.site.path, after.as_slice())
-                        .version(Version::Exactly(stat.version))
-                };
+                let version = Version::Exactly(stat.version);
+                let set = || op::SetData::new(&*self.site.path, value).version(version);
                 self.site.write(&self.site.client, patience, set).map(drop)
             }
-            None => self.create(&after, patience),
+            None => self.create(value, patience),
         };
         let error = match written {
-            Ok(()) => return Ok(Attempt::Done { before, after }),
+            Ok(()) => return Ok(true),
             Err(error) => error,
         };
         match error.code() {
-            Some(Code::BadVersion | Code::NodeExists | Code::NoNode) => return Ok(Attempt::Lost),
+            Some(Code::BadVersion | Code::NodeExists | Code::NoNode) => return Ok(false),
             _ if error.applied() == Applied::No || error.is_terminal() => return Err(error),
             _ => {}
         }
         // The answer was lost.
-        match self.is_untouched(stat.as_ref(), patience) {
-            Ok(true) => Ok(Attempt::Lost),
+        match self.is_untouched(stat, patience) {
+            Ok(true) => Ok(false),
             // Not known; why we could not find out does not matter.
             Ok(false) | Err(_) => Err(error),
         }
+    }
+
+    /// Writes over what was read, once; `false` if somebody else wrote since.
+    pub(crate) fn set_over(&self, read: &Stat, value: &[u8]) -> Result<bool> {
+        self.site.patiently(self.site.deadline(), "try_set", |patience, _| {
+            loop {
+                if self.write_over(Some(read), value, patience)? {
+                    return Ok(true);
+                }
+                // Not written, perhaps only because the connection broke.
+                match self.read(patience)? {
+                    (_, Some(now)) if (now.czxid, now.mzxid) == (read.czxid, read.mzxid) => {}
+                    _ => return Ok(false),
+                }
+            }
+        })
+    }
+
+    /// The value and the node's stat; made with `seed` if it is missing.
+    pub(crate) fn get_or_make(&self, seed: &[u8]) -> Result<(Vec<u8>, Stat)> {
+        self.site.patiently(self.site.deadline(), "get", |patience, _| {
+            loop {
+                if let (value, Some(stat)) = self.read(patience)? {
+                    return Ok((value, stat));
+                }
+                match self.create(seed, patience) {
+                    Err(error) if error.code() == Some(Code::NodeExists) => {}
+                    // Whether it was this create that made it does not matter.
+                    Err(error) if error.is_connection() => {}
+                    made => made?,
+                }
+            }
+        })
     }
 
     /// Whether the node is as it was when it was read, and will not be changed by a write of

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`Lock`] | one holder at a time, in the order of asking |
 //! | [`Counter`] | a number that many change; Kazoo's text, Curator's 4 and 8 bytes |
+//! | [`SharedCount`] | a number that is set by version and kept in sight; Curator's |
 //! | [`AtomicValue`] | bytes that many change, each change made of what it replaces |
 //! | [`Party`], [`ShallowParty`] | who is here; Kazoo's parties, which join again by themselves |
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
+//! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
 //!
 //! # What all of them promise
 //!
@@ -42,14 +44,19 @@
 mod atomic;
 pub(crate) mod contender;
 mod counter;
+mod follower;
 mod group;
 mod guard;
 mod keeper;
 mod lock;
+mod lookout;
 mod party;
 mod persistent;
 mod place;
+mod shared_count;
+mod sight;
 mod site;
+mod watches;
 
 pub use atomic::{AtomicValue, Change};
 pub use counter::{BinaryNumber, Counter, Number};
@@ -58,3 +65,6 @@ pub use guard::LockGuard;
 pub use lock::{Contender, Lock};
 pub use party::{Member, Membership, Party, ShallowParty};
 pub use persistent::{KeptNode, PersistentNode, Presence};
+pub use shared_count::{SharedCount, VersionedCount};
+pub use sight::{NodeChildren, NodeData};
+pub use watches::{ChildrenWatch, DataWatch, Following};

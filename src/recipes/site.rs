@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::client::Client;
 use crate::client::op::{self, Operation};
 use crate::client::session::Session;
+use crate::client::watch::{Watch, Watcher};
 use crate::error::{Applied, Error, Result};
 use crate::path;
 use crate::proto::acl::Acl;
@@ -135,6 +136,25 @@ impl Site {
         }
     }
 
+    /// Reads and leaves a watch, until there is an answer, in this session or the next.
+    pub(crate) fn watch<O: Operation>(
+        &self,
+        patience: &Patience<'_>,
+        read: impl Fn(Watcher) -> O,
+    ) -> Result<(O::Reply, Watch)> {
+        loop {
+            patience.check()?;
+            // If this gives up, the handle is dropped and takes the watch back.
+            let (pending, watch) = self.client.submit_watched(&read, patience.deadline)?;
+            match patience.wait(pending)? {
+                Ok(reply) => return Ok((reply, watch)),
+                Err(error) if error.is_connection() => {}
+                Err(Error::SessionExpired { .. }) if self.may_renew() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Writes, once. What was not sent is sent again; where the answer was lost the error says so.
     ///
     /// A cancel does not end the wait: whoever cancels wants to know what happened.
@@ -177,6 +197,34 @@ impl Site {
     pub(crate) fn ensure_above(&self, patience: &Patience<'_>, path: &str) -> Result<()> {
         self.ensure(patience, path::parent(path).unwrap_or("/"))
     }
+}
+
+/// Waits until a watch hears something, the wait is cancelled, or patience ends.
+pub(crate) fn wait_for(
+    watches: &[&Watch],
+    patience: &Patience<'_>,
+    woken: &Receiver<()>,
+) -> Result<()> {
+    let rung: Vec<Receiver<()>> = watches
+        .iter()
+        .map(|watch| {
+            let (bell, rung) = bounded(0);
+            watch.ring(bell);
+            rung
+        })
+        .collect();
+    let mut select = Select::new();
+    for rung in &rung {
+        select.recv(rung);
+    }
+    select.recv(woken);
+    // Whoever waits looks again whatever it was, so that nobody needs to know.
+    match patience.deadline {
+        Some(deadline) => drop(select.ready_deadline(deadline)),
+        None => drop(select.ready()),
+    }
+    let _ = woken.try_recv();
+    patience.check()
 }
 
 /// How often a recipe that waits for a session looks whether it was cancelled.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zookeeper_blocking::recipes::{AtomicValue, BinaryNumber, Counter, Number};
+use zookeeper_blocking::recipes::{AtomicValue, BinaryNumber, Counter, Number, SharedCount};
 use zookeeper_blocking::{Acl, Applied, Client, Code, CreateMode, Error, RecipeError, Version};
 
 use crate::faults::figure;
@@ -369,4 +369,35 @@ fn e22_counter_on_a_pinned_session_does_not_go_on_in_the_next() {
     client.close().expect("acknowledged");
     assert!(pinned.add(1).is_err());
     assert_eq!(stored(&yard), b"1");
+}
+
+/// Curator `TestSharedCount`: `testBasic`, `testSimpleVersioned`, `testMultiClientVersioned`,
+/// `testMultiClientDifferentSeed`.
+#[test]
+fn shared_count_is_set_by_version_and_seen_by_all() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let client = yard.through(&proxy).connect().expect("serves");
+    let count = SharedCount::new(&client, "/a/count", 3).expect("legal");
+    let other = SharedCount::new(&yard.client(), "/a/count", 9).expect("legal");
+    assert_eq!(other.recv().expect("answered"), 9, "none yet: its seed");
+    let read = count.get().expect("made");
+    assert_eq!((read.value, read.version()), (3, 0));
+    assert_eq!(other.recv().expect("made"), 3, "the first seed counts");
+    assert_eq!(yard.raw().get(&whole(&yard, "/a/count")).expect("there").0, [0, 0, 0, 3]);
+    assert!(count.try_set(&read, 4).expect("answered"));
+    assert!(!other.try_set(&read, 5).expect("answered"), "it is not what was read any more");
+    assert_eq!(other.recv().expect("set"), 4);
+    other.set(6).expect("set");
+    let read = count.get().expect("there");
+    assert_eq!(read.value, 6);
+    proxy.drop_request(op::SET_DATA);
+    assert!(count.try_set(&read, 7).expect("made again"));
+    let read = count.get().expect("there");
+    proxy.drop_reply_to(op::SET_DATA);
+    let error = count.try_set(&read, 8).expect_err("nobody can tell");
+    assert_eq!(error.applied(), Applied::Unknown);
+    assert_eq!(other.get().expect("there").value, 8);
+    let counter: Counter<i32> = Counter::new(&client, "/a/count").expect("legal").binary();
+    assert_eq!(counter.add(1).expect("counted").after, 9);
 }

@@ -24,6 +24,7 @@ mod lock_loss;
 mod lock_orphans;
 mod lock_queue;
 mod locks;
+mod memory_watches;
 mod nodes;
 mod operations;
 mod paths;
