@@ -24,13 +24,14 @@ use crate::client::op::{self, CreateMode};
 use crate::client::session::Session;
 use crate::client::watch::Watch;
 use crate::client::{Client, WeakClient};
-use crate::error::{Error, RecipeError, Result};
+use crate::error::{Error, Result};
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
 use crate::proto::event::EventKind;
 use crate::proto::stat::Stat;
-use crate::recipes::place::{Patience, Place};
+use crate::recipes::own_node;
+use crate::recipes::place::Patience;
 use crate::recipes::site::Site;
 
 /// What lives how long.
@@ -386,54 +387,14 @@ impl Keeper {
     }
 }
 
-/// Deletes a node that is kept no more, and waits for it. `NotHeld` if it was gone before, or is
-/// somebody else's.
+/// Deletes a node that is kept no more, and waits for it.
 pub(crate) fn remove(session: &Session, kept: &Kept, patience: &Patience<'_>) -> Result<()> {
-    let not_held = || Error::Recipe { why: RecipeError::NotHeld, at: patience.at() };
-    patience.ask(session, || op::Sync::new(&*kept.path))?;
-    let stat = patience.ask(session, || op::Exists::new(&*kept.path))?.ok_or_else(not_held)?;
-    if kept.kind == Kind::Ephemeral && stat.ephemeral_owner != session.id() {
-        return Err(not_held());
-    }
-    let node = kept.path.to_string();
-    Place { session: session.clone(), node, fence: stat.czxid }.leave(patience)
+    own_node::remove(session, &kept.path, kept.kind == Kind::Ephemeral, patience)
 }
 
-/// Deletes a node that is kept no more, in the background, if it is ours.
+/// Deletes a node that is kept no more, in the background.
 pub(crate) fn remove_behind(session: &Session, kept: &Kept) {
-    let (path, is_owned) = (kept.path.clone(), kept.kind == Kind::Ephemeral);
-    look_behind(session, path, is_owned);
-}
-
-/// The create may be in a queue still; what is asked now is answered after it. On another server
-/// the `sync` waits for it.
-fn look_behind(session: &Session, path: Arc<str>, is_owned: bool) {
-    let weak = session.downgrade_session();
-    let sync = op::Sync::new(path.to_string());
-    let _ = session.submit_behind(sync, move |synced| {
-        let Some(session) = weak.upgrade() else { return };
-        match synced {
-            Ok(_) => delete_behind(&session, path, is_owned),
-            Err(error) if error.is_connection() => look_behind(&session, path, is_owned),
-            Err(_) => {}
-        }
-    });
-}
-
-fn delete_behind(session: &Session, path: Arc<str>, is_owned: bool) {
-    let weak = session.downgrade_session();
-    let exists = op::Exists::new(path.to_string());
-    let _ = session.submit_behind(exists, move |found| {
-        let Some(session) = weak.upgrade() else { return };
-        match found {
-            Ok(Some(stat)) if !is_owned || stat.ephemeral_owner == session.id() => {
-                let node = path.to_string();
-                Place { session, node, fence: stat.czxid }.leave_behind();
-            }
-            Err(error) if error.is_connection() => delete_behind(&session, path, is_owned),
-            _ => {}
-        }
-    });
+    own_node::look_behind(session, kept.path.clone(), kept.kind == Kind::Ephemeral);
 }
 
 /// As Curator's `PersistentTtlNode` calls it.

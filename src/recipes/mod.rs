@@ -10,6 +10,8 @@
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
+//! | [`Barrier`] | all wait until somebody removes it |
+//! | [`DoubleBarrier`] | so many begin together, and end together |
 //!
 //! # What all of them promise
 //!
@@ -42,14 +44,17 @@
 //! the lock to another before this process hears of a loss. The fence and the transaction hold.
 
 mod atomic;
+mod barrier;
 pub(crate) mod contender;
 mod counter;
+mod double_barrier;
 mod follower;
 mod group;
 mod guard;
 mod keeper;
 mod lock;
 mod lookout;
+mod own_node;
 mod party;
 mod persistent;
 mod place;
@@ -59,7 +64,9 @@ mod site;
 mod watches;
 
 pub use atomic::{AtomicValue, Change};
+pub use barrier::Barrier;
 pub use counter::{BinaryNumber, Counter, Number};
+pub use double_barrier::{DoubleBarrier, Inside};
 pub use group::GroupMember;
 pub use guard::LockGuard;
 pub use lock::{Contender, Lock};

@@ -1,5 +1,6 @@
 //! What only a real ZooKeeper can show. Without one, these tests fail and say how to get it.
 
+mod barriers;
 mod batches;
 mod batches_faults;
 mod callbacks;
