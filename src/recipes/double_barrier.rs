@@ -35,7 +35,7 @@ use crate::proto::event::EventKind;
 use crate::proto::stat::Stat;
 use crate::recipes::own_node::OwnNode;
 use crate::recipes::place::{Patience, unique_name};
-use crate::recipes::site::{Site, wait_for};
+use crate::recipes::site::{Site, look, wait_for};
 
 /// A barrier that lets in so many at once, and out again when all are done.
 ///
@@ -366,17 +366,18 @@ impl Inside {
                 }
                 let node = site.below(awaited);
                 let read = |watcher| op::GetData::new(node.as_str()).watcher(watcher);
-                let (pending, watch) = session.submit_watched(read, patience.deadline)?;
-                match patience.wait(pending)? {
-                    Ok((_, stat)) if stat.czxid > self.passed => later.push(awaited.to_owned()),
-                    Ok(_) => {
+                match look(&session, patience, read) {
+                    Ok(((_, stat), _)) if stat.czxid > self.passed => {
+                        later.push(awaited.to_owned());
+                    }
+                    Ok((_, watch)) => {
                         if lowest != own && members.contains(&own.as_str()) {
                             self.go(patience)?;
                         }
                         wait_for(&[&watch], patience, woken)?;
                     }
-                    // Gone since we looked, or to be asked again.
-                    Err(error) if error.is_connection() || error.code() == Some(Code::NoNode) => {}
+                    // Gone since we looked.
+                    Err(error) if error.code() == Some(Code::NoNode) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -32,7 +32,7 @@ use crate::proto::event::EventKind;
 use crate::proto::stat::Stat;
 use crate::recipes::own_node;
 use crate::recipes::place::Patience;
-use crate::recipes::site::Site;
+use crate::recipes::site::{Site, look};
 
 /// What lives how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,15 +338,7 @@ impl Keeper {
     }
 
     fn look(&self, session: &Session, patience: &Patience<'_>) -> Result<(Option<Stat>, Watch)> {
-        loop {
-            let read = |watcher| op::Exists::new(&*self.kept.path).watcher(watcher);
-            let (pending, watch) = session.submit_watched(read, patience.deadline)?;
-            match patience.wait(pending)? {
-                Ok(stat) => return Ok((stat, watch)),
-                Err(error) if error.is_connection() => patience.check()?,
-                Err(error) => return Err(error),
-            }
-        }
+        look(session, patience, |watcher| op::Exists::new(&*self.kept.path).watcher(watcher))
     }
 
     /// Keeps the node with a time to live alive.
@@ -394,7 +386,9 @@ pub(crate) fn remove(session: &Session, kept: &Kept, patience: &Patience<'_>) ->
 
 /// Deletes a node that is kept no more, in the background.
 pub(crate) fn remove_behind(session: &Session, kept: &Kept) {
-    own_node::look_behind(session, kept.path.clone(), kept.kind == Kind::Ephemeral);
+    let (is_owned, owner) = (kept.kind == Kind::Ephemeral, session.id());
+    let is_ours = move |_: &[u8], stat: &Stat| !is_owned || stat.ephemeral_owner == owner;
+    own_node::look_behind(session, kept.path.clone(), Arc::new(is_ours));
 }
 
 /// As Curator's `PersistentTtlNode` calls it.

@@ -12,6 +12,8 @@
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
+//! | [`Queue`] | items that are taken out; with priorities |
+//! | [`LockingQueue`] | items that are held while they are worked on, and come back if that fails |
 //!
 //! # What all of them promise
 //!
@@ -48,16 +50,19 @@ mod barrier;
 pub(crate) mod contender;
 mod counter;
 mod double_barrier;
+mod entries;
 mod follower;
 mod group;
 mod guard;
 mod keeper;
 mod lock;
+mod locking_queue;
 mod lookout;
 mod own_node;
 mod party;
 mod persistent;
 mod place;
+mod queue;
 mod shared_count;
 mod sight;
 mod site;
@@ -70,8 +75,10 @@ pub use double_barrier::{DoubleBarrier, Inside};
 pub use group::GroupMember;
 pub use guard::LockGuard;
 pub use lock::{Contender, Lock};
+pub use locking_queue::{HeldItem, LockingQueue};
 pub use party::{Member, Membership, Party, ShallowParty};
 pub use persistent::{KeptNode, PersistentNode, Presence};
+pub use queue::{Item, Queue};
 pub use shared_count::{SharedCount, VersionedCount};
 pub use sight::{NodeChildren, NodeData};
 pub use watches::{ChildrenWatch, DataWatch, Following};

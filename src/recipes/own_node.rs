@@ -1,8 +1,10 @@
 //! One ephemeral node of a name that is known beforehand: made once, found again after a lost
 //! answer, and never left behind.
 //!
-//! Unlike a [`Place`], whose number nobody knew before, the name may be somebody else's. So before
-//! it is deleted its owner is looked at.
+//! Unlike a [`Place`], whose name nobody else uses, the name may be somebody else's, be it another
+//! thread's of the same session. So a node that is found counts as ours only if we do not know what
+//! became of our create, and it has our session and our data: whoever competes for a name must say
+//! something that nobody else says. And before one is deleted it is looked at again.
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ pub(crate) struct OwnNode {
     pub(crate) path: Arc<str>,
     /// The transaction that made it; 0 while that is not known.
     pub(crate) czxid: i64,
+    data: Arc<[u8]>,
     armed: bool,
 }
 
@@ -34,7 +37,14 @@ impl OwnNode {
         patience: &Patience<'_>,
     ) -> Result<Option<Self>> {
         // From the first send on, it may exist, or come to exist.
-        let mut node = Self { session: session.clone(), path: path.into(), czxid: 0, armed: true };
+        let mut node = Self {
+            session: session.clone(),
+            path: path.into(),
+            czxid: 0,
+            data: data.into(),
+            armed: true,
+        };
+        let mut is_unsure = false;
         loop {
             let create = op::Create::new(path)
                 .mode(CreateMode::Ephemeral)
@@ -44,32 +54,40 @@ impl OwnNode {
             patience.check()?;
             let pending = session.submit_until(create, patience.deadline)?;
             match patience.wait(pending)? {
-                Ok(created) => {
-                    if let Some(stat) = created.stat {
-                        return node.of(&stat, patience).map(Some);
+                Ok(created) => match created.stat {
+                    Some(stat) => return node.of(&stat, patience).map(Some),
+                    // A server that answers create2 as create: ask for what it left out.
+                    None => is_unsure = true,
+                },
+                Err(error) if error.code() == Some(Code::NodeExists) => {
+                    if !is_unsure {
+                        node.armed = false;
+                        return Ok(None);
                     }
                 }
-                Err(error) if error.code() == Some(Code::NodeExists) => {}
                 Err(error) if error.code() == Some(Code::NoNode) => {
                     site.ensure_above(patience, path)?;
                     continue;
                 }
-                Err(error) if error.is_connection() => continue,
+                Err(error) if error.is_connection() => {
+                    is_unsure |= error.applied() == Applied::Unknown;
+                    continue;
+                }
                 Err(error) => {
                     node.armed = error.applied() != Applied::No;
                     return Err(error);
                 }
             }
-            // There is one: ours, of a create whose answer was lost, or somebody else's.
-            match patience.ask(session, || op::Exists::new(path))? {
-                Some(stat) if stat.ephemeral_owner == session.id() => {
+            match patience.ask(session, || op::GetData::new(path)) {
+                Ok((found, stat)) if stat.ephemeral_owner == session.id() && found == data => {
                     return node.of(&stat, patience).map(Some);
                 }
-                Some(_) => {
+                Ok(_) => {
                     node.armed = false;
                     return Ok(None);
                 }
-                None => {}
+                Err(error) if error.code() == Some(Code::NoNode) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -100,11 +118,15 @@ impl OwnNode {
 
 impl Drop for OwnNode {
     fn drop(&mut self) {
-        match (self.armed, self.czxid) {
-            (false, _) => {}
-            (true, 0) => look_behind(&self.session, self.path.clone(), true),
-            (true, _) => delete_behind(&self.session, self.path.clone(), true),
+        if !self.armed {
+            return;
         }
+        let (czxid, owner, data) = (self.czxid, self.session.id(), self.data.clone());
+        let is_ours = move |found: &[u8], stat: &Stat| match czxid {
+            0 => stat.ephemeral_owner == owner && *found == *data,
+            czxid => stat.czxid == czxid,
+        };
+        look_behind(&self.session, self.path.clone(), Arc::new(is_ours));
     }
 }
 
@@ -129,31 +151,34 @@ pub(crate) fn remove(
 /// Deletes, in the background, a node that was made, or may come to be made by a request that is
 /// in a queue still: what is asked now is answered after that one. On another server the `sync`
 /// waits for it.
-pub(crate) fn look_behind(session: &Session, path: Arc<str>, is_owned: bool) {
+pub(crate) fn look_behind(session: &Session, path: Arc<str>, is_ours: IsOurs) {
     let weak = session.downgrade_session();
     let sync = op::Sync::new(path.to_string());
     let _ = session.submit_behind(sync, move |synced| {
         let Some(session) = weak.upgrade() else { return };
         match synced {
-            Ok(_) => delete_behind(&session, path, is_owned),
-            Err(error) if error.is_connection() => look_behind(&session, path, is_owned),
+            Ok(_) => delete_behind(&session, path, is_ours),
+            Err(error) if error.is_connection() => look_behind(&session, path, is_ours),
             Err(_) => {}
         }
     });
 }
 
-fn delete_behind(session: &Session, path: Arc<str>, is_owned: bool) {
+fn delete_behind(session: &Session, path: Arc<str>, is_ours: IsOurs) {
     let weak = session.downgrade_session();
-    let exists = op::Exists::new(path.to_string());
-    let _ = session.submit_behind(exists, move |found| {
+    let read = op::GetData::new(path.to_string());
+    let _ = session.submit_behind(read, move |found| {
         let Some(session) = weak.upgrade() else { return };
         match found {
-            Ok(Some(stat)) if !is_owned || stat.ephemeral_owner == session.id() => {
+            Ok((data, stat)) if is_ours(&data, &stat) => {
                 let node = path.to_string();
                 Place { session, node, fence: stat.czxid }.leave_behind();
             }
-            Err(error) if error.is_connection() => delete_behind(&session, path, is_owned),
+            Err(error) if error.is_connection() => delete_behind(&session, path, is_ours),
             _ => {}
         }
     });
 }
+
+/// Whether the node of these data is the one that is to go.
+pub(crate) type IsOurs = Arc<dyn Fn(&[u8], &Stat) -> bool + Send + Sync>;

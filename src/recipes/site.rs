@@ -143,14 +143,9 @@ impl Site {
         read: impl Fn(Watcher) -> O,
     ) -> Result<(O::Reply, Watch)> {
         loop {
-            patience.check()?;
-            // If this gives up, the handle is dropped and takes the watch back.
-            let (pending, watch) = self.client.submit_watched(&read, patience.deadline)?;
-            match patience.wait(pending)? {
-                Ok(reply) => return Ok((reply, watch)),
-                Err(error) if error.is_connection() => {}
+            match look(&self.client, patience, &read) {
                 Err(Error::SessionExpired { .. }) if self.may_renew() => {}
-                Err(error) => return Err(error),
+                result => return result,
             }
         }
     }
@@ -196,6 +191,24 @@ impl Site {
     /// Makes what is missing above `path`, the chroot included.
     pub(crate) fn ensure_above(&self, patience: &Patience<'_>, path: &str) -> Result<()> {
         self.ensure(patience, path::parent(path).unwrap_or("/"))
+    }
+}
+
+/// Reads and leaves a watch, until there is an answer.
+pub(crate) fn look<O: Operation>(
+    client: &Client,
+    patience: &Patience<'_>,
+    read: impl Fn(Watcher) -> O,
+) -> Result<(O::Reply, Watch)> {
+    loop {
+        patience.check()?;
+        // If this gives up, the handle is dropped and takes the watch back.
+        let (pending, watch) = client.submit_watched(&read, patience.deadline)?;
+        match patience.wait(pending)? {
+            Ok(reply) => return Ok((reply, watch)),
+            Err(error) if error.is_connection() => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

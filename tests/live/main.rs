@@ -29,6 +29,7 @@ mod memory_watches;
 mod nodes;
 mod operations;
 mod paths;
+mod queues;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
