@@ -10,6 +10,7 @@
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
+//! | [`Cache`] | a part of the tree, kept in memory |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
 //! | [`Queue`] | items that are taken out; with priorities |
@@ -47,6 +48,7 @@
 
 mod atomic;
 mod barrier;
+mod cache;
 pub(crate) mod contender;
 mod counter;
 mod double_barrier;
@@ -58,6 +60,7 @@ mod keeper;
 mod lock;
 mod locking_queue;
 mod lookout;
+mod mirror;
 mod own_node;
 mod party;
 mod persistent;
@@ -70,12 +73,14 @@ mod watches;
 
 pub use atomic::{AtomicValue, Change};
 pub use barrier::Barrier;
+pub use cache::{Cache, CacheEvents};
 pub use counter::{BinaryNumber, Counter, Number};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use group::GroupMember;
 pub use guard::LockGuard;
 pub use lock::{Contender, Lock};
 pub use locking_queue::{HeldItem, LockingQueue};
+pub use mirror::CacheEvent;
 pub use party::{Member, Membership, Party, ShallowParty};
 pub use persistent::{KeptNode, PersistentNode, Presence};
 pub use queue::{Item, Queue};

@@ -3,6 +3,7 @@
 mod barriers;
 mod batches;
 mod batches_faults;
+mod caches;
 mod callbacks;
 mod chroots;
 mod clients;
@@ -30,6 +31,7 @@ mod nodes;
 mod operations;
 mod paths;
 mod queues;
+mod recipe_chroots;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
