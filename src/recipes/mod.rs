@@ -11,6 +11,7 @@
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
 //! | [`Cache`] | a part of the tree, kept in memory |
+//! | [`Configuration`] | a value of the program's own type, kept fresh, with the last good one at hand |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
 //! | [`Queue`] | items that are taken out; with priorities |
@@ -49,6 +50,7 @@
 mod atomic;
 mod barrier;
 mod cache;
+mod configuration;
 pub(crate) mod contender;
 mod counter;
 mod double_barrier;
@@ -74,6 +76,7 @@ mod watches;
 pub use atomic::{AtomicValue, Change};
 pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvents};
+pub use configuration::{Configuration, ConfigurationProblem};
 pub use counter::{BinaryNumber, Counter, Number};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use group::GroupMember;

@@ -7,6 +7,7 @@ mod caches;
 mod callbacks;
 mod chroots;
 mod clients;
+mod configurations;
 mod counters;
 mod errors;
 mod examples;
