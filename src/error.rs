@@ -231,8 +231,11 @@ pub enum RecipeError {
     /// The guard no longer stands for the lock: it was released, or its session is gone.
     #[error("not held any more")]
     NotHeld,
-    /// The node holds data that the recipe cannot read.
-    #[error("the node's data cannot be read")]
+    /// The result would be larger, or smaller, than the node's form can hold. Nothing was written.
+    #[error("the value would be out of range")]
+    Overflow,
+    /// The node holds something else than the recipe writes there.
+    #[error("the node holds what this recipe cannot read")]
     Unreadable,
 }
 

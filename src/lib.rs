@@ -23,7 +23,8 @@
 //!
 //! Every client operation of ZooKeeper 3.4 to 3.9; sessions and watches that survive lost
 //! connections; a deadline on every call; errors that say whether the call may have happened; and
-//! [recipes] with fencing tokens: locks, semaphores, elections, leases.
+//! [recipes] that other clients share: locks, semaphores, elections and leases with fencing tokens;
+//! counters, parties, barriers, queues, watches with memory, a cache.
 //!
 //! # What you do not get
 //!
@@ -103,7 +104,7 @@
 //! | level | tells |
 //! |---|---|
 //! | error | the client closed because of a fault of its own; an ensemble that lost its data |
-//! | warn | a lost connection, refused credentials, a session that nobody answers for, a callback that panicked, a lock's node that cannot be given up or has used up its numbers |
+//! | warn | a lost connection, refused credentials, a session that nobody answers for, a callback that panicked, a recipe's node that cannot be made or given up, a lock's that has used up its numbers |
 //! | info | each state of the session, with its id; leaving a read-only server |
 //! | debug | each dial, and each host that failed, with the reason |
 //! | trace | each request: operation and size |

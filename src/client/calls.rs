@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::client::op::{Encoded, Operation};
 use crate::client::pending::{Pending, Waited, finish, wait};
 use crate::client::short_path::ShortPath;
-use crate::client::watch::{Watch, Watcher};
+use crate::client::watch::{ArmedWatch, Watch, Watcher};
 use crate::client::{Armed, Client};
 use crate::error::{At, Error, Result};
 use crate::io::completion::Completion;
@@ -169,9 +169,20 @@ impl Client {
     /// thread.
     pub(crate) fn submit_behind<O: Operation>(
         &self,
-        mut op: O,
+        op: O,
         done: impl FnOnce(Result<O::Reply>) + Send + 'static,
     ) -> Result<()> {
+        self.submit_armed_behind(op, done).map(drop)
+    }
+
+    /// As [`submit_behind`](Self::submit_behind), of a read that leaves a watch with a callback.
+    /// What it gives takes the watch back when it is dropped; if the read fails it is worth
+    /// nothing.
+    pub(crate) fn submit_armed_behind<O: Operation>(
+        &self,
+        mut op: O,
+        done: impl FnOnce(Result<O::Reply>) + Send + 'static,
+    ) -> Result<Option<ArmedWatch>> {
         let (frame, encoded, memo) = self.encode(&mut op)?;
         let epoch = self.standing(O::NAME, op.path())?;
         let (path, scope) = (ShortPath::from(op.path()), self.scope.clone());
@@ -180,11 +191,20 @@ impl Client {
             done(finish::<O>(outcome, memo, &scope.chroot, at));
         };
         let token = Completion::callback(run, None, self.shared().events.clone());
-        let request = Request { frame, count: 1, op: encoded.op, change: None, token };
+        let Encoded { op: opcode, mut change, callback } = encoded;
+        let watch = match change.as_deref_mut() {
+            Some(Change::Arm(arming)) => {
+                let (path, id) = self.arm(arming, callback);
+                Some(ArmedWatch::new(path, id, self.shared().clone()))
+            }
+            _ => None,
+        };
+        let request = Request { frame, count: 1, op: opcode, change, token };
         self.shared().gate.force();
         self.shared()
             .command(Command::Submit(Submit { request, epoch, patient: true }))
-            .map_err(|_| self.ended(O::NAME, op.path()))
+            .map_err(|_| self.ended(O::NAME, op.path()))?;
+        Ok(watch)
     }
 
     fn encode<O: Operation>(&self, op: &mut O) -> Result<(Buffer, Encoded, O::Memo)> {

@@ -177,6 +177,14 @@ impl<T> Pending<T> {
         }
     }
 
+    /// Waits for the answer until `deadline`, and gives the request up then: the error tells
+    /// whether it was sent. For recipes, whose requests have no deadline of their own.
+    pub(crate) fn wait_or_give_up(mut self, deadline: Option<Instant>) -> Result<T> {
+        let Some(rest) = self.rest.take() else { return Err(taken()) };
+        let waited = wait(&rest.slot, deadline, Instant::now(), &rest.scope.shared);
+        rest.finish(waited)
+    }
+
     fn take(&mut self, outcome: Outcome) -> Result<T> {
         match self.rest.take() {
             Some(rest) => rest.finish(Waited::Outcome(outcome)),

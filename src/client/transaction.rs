@@ -125,6 +125,12 @@ impl<'a> Transaction<'a> {
         self.members.push(op.into().0);
         self
     }
+
+    /// Adds the members of another one.
+    pub fn and(mut self, other: Self) -> Self {
+        self.members.extend(other.members);
+        self
+    }
 }
 
 /// An operation that a [`Transaction`] takes; made from [`Create`], [`Delete`], [`SetData`].

@@ -180,6 +180,28 @@ impl Drop for Watch {
     }
 }
 
+/// A watch with a callback; dropping it takes the watch back, as that of a [`Watch`] does.
+#[derive(Debug)]
+pub(crate) struct ArmedWatch {
+    path: Arc<str>,
+    id: WatchId,
+    shared: Arc<Shared>,
+}
+
+impl ArmedWatch {
+    pub(crate) fn new(path: Arc<str>, id: WatchId, shared: Arc<Shared>) -> Self {
+        Self { path, id, shared }
+    }
+}
+
+impl Drop for ArmedWatch {
+    fn drop(&mut self) {
+        if !self.shared.is_forked() {
+            let _ = self.shared.command(Command::Unwatch { path: self.path.clone(), id: self.id });
+        }
+    }
+}
+
 impl WatchedEvent {
     /// Whether the watch ended without its node changing: the session ended, or the watch was
     /// removed.

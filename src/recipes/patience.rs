@@ -17,14 +17,23 @@ use crate::error::{At, Error, RecipeError, Result};
 pub(crate) struct Patience<'a> {
     pub(crate) deadline: Option<Instant>,
     cancelled: &'a dyn Fn() -> bool,
-    /// Rings with a cancel.
-    woken: &'a Receiver<()>,
+    /// Rings with a cancel, where it may come from another thread at any time.
+    woken: Option<&'a Receiver<()>>,
     /// The recipe's operation and path, for errors.
     op: &'static str,
     path: &'a str,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    /// That of a thread of our own, which waits until `cancelled` says that nobody needs it.
+    pub(crate) fn of_thread(
+        cancelled: &'a dyn Fn() -> bool,
+        op: &'static str,
+        path: &'a str,
+    ) -> Self {
+        Self { deadline: None, cancelled, woken: None, op, path }
+    }
+
     /// The same, but for no longer than `deadline`.
     pub(crate) fn until(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
@@ -115,7 +124,9 @@ impl Patience<'_> {
         for rung in &rung {
             select.recv(rung);
         }
-        select.recv(self.woken);
+        if let Some(woken) = self.woken {
+            select.recv(woken);
+        }
         select.recv(&deadline);
         select.ready();
         self.check()
@@ -178,7 +189,7 @@ impl Waits {
         let before = self.shared.cancels.load(Ordering::SeqCst);
         self.shared.wakers.lock().push((id, waker));
         let cancelled = || self.shared.cancels.load(Ordering::SeqCst) != before;
-        let patience = Patience { deadline, cancelled: &cancelled, woken: &woken, op, path };
+        let patience = Patience { deadline, cancelled: &cancelled, woken: Some(&woken), op, path };
         let result = work(&patience);
         self.shared.wakers.lock().retain(|(known, _)| *known != id);
         result

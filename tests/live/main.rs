@@ -1,10 +1,14 @@
 //! What only a real ZooKeeper can show. Without one, these tests fail and say how to get it.
 
+mod barriers;
 mod batches;
 mod batches_faults;
+mod caches;
 mod callbacks;
 mod chroots;
 mod clients;
+mod configurations;
+mod counters;
 mod elections;
 mod errors;
 mod examples;
@@ -18,6 +22,7 @@ mod faults_watches;
 mod fork;
 mod ground;
 mod interop;
+mod kept_nodes;
 mod leases;
 mod limits;
 mod lock_basics;
@@ -26,8 +31,12 @@ mod lock_loss;
 mod lock_orphans;
 mod lock_queue;
 mod locks;
+mod memory_watches;
+mod nodes;
 mod operations;
 mod paths;
+mod queues;
+mod recipe_chroots;
 mod rwlocks;
 mod semaphores;
 #[path = "../support/mod.rs"]

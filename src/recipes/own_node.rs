@@ -1,0 +1,185 @@
+//! One ephemeral node of a name that is known beforehand: made once, found again after a lost
+//! answer, and never left behind.
+//!
+//! Unlike a [`Place`], whose name nobody else uses, the name may be somebody else's, be it another
+//! thread's of the same session. So a node that is found counts as ours only if we do not know what
+//! became of our create, and it has our session and our data: whoever competes for a name must say
+//! something that nobody else says. And before one is deleted it is looked at again.
+
+use std::sync::Arc;
+
+use crate::client::op::{self, CreateMode};
+use crate::client::session::Session;
+use crate::error::{Applied, Error, RecipeError, Result};
+use crate::proto::code::Code;
+use crate::proto::stat::Stat;
+use crate::recipes::patience::Patience;
+use crate::recipes::place::Place;
+use crate::recipes::site::Site;
+
+/// The node, as long as it is to be there; its drop deletes it in the background.
+#[derive(Debug)]
+pub(crate) struct OwnNode {
+    pub(crate) session: Session,
+    pub(crate) path: Arc<str>,
+    /// The transaction that made it; 0 while that is not known.
+    pub(crate) czxid: i64,
+    data: Arc<[u8]>,
+    armed: bool,
+}
+
+impl OwnNode {
+    /// Makes the node, and its parents if they are missing. `None` if somebody else has the name.
+    pub(crate) fn make(
+        site: &Site,
+        session: &Session,
+        path: &str,
+        data: &[u8],
+        patience: &Patience<'_>,
+    ) -> Result<Option<Self>> {
+        // From the first send on, it may exist, or come to exist.
+        let mut node = Self {
+            session: session.clone(),
+            path: path.into(),
+            czxid: 0,
+            data: data.into(),
+            armed: true,
+        };
+        let mut is_unsure = false;
+        loop {
+            let create = op::Create::new(path)
+                .mode(CreateMode::Ephemeral)
+                .data(data)
+                .acl(site.acl.iter().cloned())
+                .with_stat();
+            patience.check()?;
+            let pending = session.submit_until(create, patience.deadline)?;
+            match patience.wait(pending)? {
+                Ok(created) => match created.stat {
+                    Some(stat) => return node.of(&stat, patience).map(Some),
+                    // A server that answers create2 as create: ask for what it left out.
+                    None => is_unsure = true,
+                },
+                Err(error) if error.code() == Some(Code::NodeExists) => {
+                    if !is_unsure {
+                        node.armed = false;
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.code() == Some(Code::NoNode) => {
+                    site.ensure_above(patience, path)?;
+                    continue;
+                }
+                Err(error) if error.is_connection() => {
+                    is_unsure |= error.applied() == Applied::Unknown;
+                    continue;
+                }
+                Err(error) => {
+                    node.armed = error.applied() != Applied::No;
+                    return Err(error);
+                }
+            }
+            match patience.ask(session, || op::GetData::new(path)) {
+                Ok((found, stat)) if stat.ephemeral_owner == session.id() && found == data => {
+                    return node.of(&stat, patience).map(Some);
+                }
+                Ok(_) => {
+                    node.armed = false;
+                    return Ok(None);
+                }
+                Err(error) if error.code() == Some(Code::NoNode) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// If it is of the session that was meant; not so where the session began on a server that had
+    /// no quorum, and got its id later.
+    fn of(mut self, stat: &Stat, patience: &Patience<'_>) -> Result<Self> {
+        if stat.ephemeral_owner != self.session.id() {
+            return Err(Error::SessionExpired { sent: true, at: patience.at() });
+        }
+        self.czxid = stat.czxid;
+        Ok(self)
+    }
+
+    /// Deletes the node and waits for it. `NotHeld` if somebody else deleted it before.
+    pub(crate) fn leave(&mut self, patience: &Patience<'_>) -> Result<()> {
+        // What is not done by then goes on in the background.
+        self.armed = false;
+        let node = self.path.to_string();
+        Place { session: self.session.clone(), node, fence: self.czxid }.leave(patience)
+    }
+
+    /// Somebody, or something, else takes care of it.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for OwnNode {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let (czxid, owner, data) = (self.czxid, self.session.id(), self.data.clone());
+        let is_ours = move |found: &[u8], stat: &Stat| match czxid {
+            0 => stat.ephemeral_owner == owner && *found == *data,
+            czxid => stat.czxid == czxid,
+        };
+        look_behind(&self.session, self.path.clone(), Arc::new(is_ours));
+    }
+}
+
+/// Deletes a node that was made, or may have been, and waits for it. `NotHeld` if there is none, or
+/// it is somebody else's although it is to be ours.
+pub(crate) fn remove(
+    session: &Session,
+    path: &str,
+    is_owned: bool,
+    patience: &Patience<'_>,
+) -> Result<()> {
+    let not_held = || Error::Recipe { why: RecipeError::NotHeld, at: patience.at() };
+    patience.ask(session, || op::Sync::new(path))?;
+    let stat = patience.ask(session, || op::Exists::new(path))?.ok_or_else(not_held)?;
+    if is_owned && stat.ephemeral_owner != session.id() {
+        return Err(not_held());
+    }
+    let node = path.to_owned();
+    Place { session: session.clone(), node, fence: stat.czxid }.leave(patience)
+}
+
+/// Deletes, in the background, a node that was made, or may come to be made by a request that is
+/// in a queue still: what is asked now is answered after that one. On another server the `sync`
+/// waits for it.
+pub(crate) fn look_behind(session: &Session, path: Arc<str>, is_ours: IsOurs) {
+    let weak = session.downgrade_session();
+    let sync = op::Sync::new(path.to_string());
+    let _ = session.submit_behind(sync, move |synced| {
+        let Some(session) = weak.upgrade() else { return };
+        match synced {
+            Ok(_) => delete_behind(&session, path, is_ours),
+            Err(error) if error.is_connection() => look_behind(&session, path, is_ours),
+            Err(_) => {}
+        }
+    });
+}
+
+fn delete_behind(session: &Session, path: Arc<str>, is_ours: IsOurs) {
+    let weak = session.downgrade_session();
+    let read = op::GetData::new(path.to_string());
+    let _ = session.submit_behind(read, move |found| {
+        let Some(session) = weak.upgrade() else { return };
+        match found {
+            Ok((data, stat)) if is_ours(&data, &stat) => {
+                let node = path.to_string();
+                Place { session, node, fence: stat.czxid }.leave_behind();
+            }
+            Err(error) if error.is_connection() => delete_behind(&session, path, is_ours),
+            _ => {}
+        }
+    });
+}
+
+/// Whether the node of these data is the one that is to go.
+pub(crate) type IsOurs = Arc<dyn Fn(&[u8], &Stat) -> bool + Send + Sync>;
