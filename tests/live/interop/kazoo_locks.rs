@@ -1,6 +1,5 @@
 //! Locks, semaphores and elections that Kazoo 2.11 and ours contend for.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use zookeeper_blocking::{Client, RecipeError};
 use crate::clients::patience;
 use crate::faults::figure;
 use crate::interop::kazoo::Kazoo;
+use crate::interop::victim::{Victim, play};
 use crate::locks::{Yard, assert_recipe, lock, ms, wait_for};
 use crate::support::wait::eventually;
 
@@ -88,35 +88,21 @@ fn killed_holder_of_kazoo_hands_over_to_ours() {
     figure("interop: from kill -9 of Kazoo to ours", started.elapsed());
 }
 
-const CHILD: &str = "ZK_TEST_INTEROP_CHILD";
-
-/// A process of ours that takes the lock and holds it until it is killed.
-fn holder(name: &str, connect: &str) -> Child {
-    let own = std::env::current_exe().expect("the test binary");
-    let mut command = Command::new(own);
-    command.args([name, "--exact", "--test-threads=1"]).env(CHILD, connect);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("starts")
-}
-
 #[test]
 fn killed_holder_of_ours_hands_over_to_kazoo() {
-    if let Ok(connect) = std::env::var(CHILD) {
-        let client = Client::builder(&connect).session_timeout(ms(2_000)).connect();
-        let _guard = lock(&client.expect("serves")).acquire().expect("free");
-        // The parent kills us long before; should it die, we end.
-        return thread::sleep(patience());
+    if play(|client| lock(client).acquire().expect("free")) {
+        return;
     }
     let yard = Yard::new();
     let name = "interop::kazoo_locks::killed_holder_of_ours_hands_over_to_kazoo";
-    let mut ours = holder(name, &yard.chroot.connect_string());
+    let mut ours = Victim::start(name, &yard.chroot.connect_string());
     yard.await_nodes(1);
     let python = kazoo(&yard);
     python.make("a", "lock", &["/lock", "python"]);
     let asked = python.begin(&["acquire", "a"]);
     yard.await_nodes(2);
     let started = Instant::now();
-    ours.kill().expect("runs still");
-    ours.wait().expect("our own child");
+    ours.kill();
     assert_eq!(asked.answer(), "True");
     figure("interop: from kill -9 of ours to Kazoo", started.elapsed());
     assert_eq!(python.ask(&["release", "a"]), "True");
