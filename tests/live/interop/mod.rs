@@ -2,6 +2,9 @@
 
 mod driven;
 mod kazoo;
+mod kazoo_counters;
 mod kazoo_leases;
 mod kazoo_locks;
+mod kazoo_members;
+mod kazoo_queues;
 mod victim;
