@@ -28,6 +28,7 @@ use crate::proto::code::Code;
 use crate::proto::stat::Stat;
 use crate::recipes::lock::Lock;
 use crate::recipes::patience::Patience;
+use crate::recipes::role::NameStyle;
 use crate::recipes::site::Site;
 
 /// Bytes that many processes change, each change made of what it replaces.
@@ -117,12 +118,15 @@ impl AtomicValue {
 
     /// Has a change that lost `tries` times against others wait for the lock at `lock_path`, and go
     /// on while it holds it: Curator's promotion to a mutex. It helps where those who change the
-    /// value are many and all of them do so. Defaults to none.
+    /// value are many and all of them do so; the nodes at the lock are called as Curator's, which
+    /// overlooks others. Defaults to none.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if `lock_path` is not a legal path, or is "/".
     pub fn promote_to_lock(mut self, lock_path: &str, tries: u32) -> Result<Self> {
-        let lock = Lock::new(&self.site.client, lock_path)?.acl(self.site.acl.iter().cloned());
+        let lock = Lock::new(&self.site.client, lock_path)?
+            .acl(self.site.acl.iter().cloned())
+            .name_style(NameStyle::Curator);
         self.promotion = Some(Promotion { lock, tries });
         Ok(self)
     }
