@@ -1,5 +1,9 @@
 //! Real clients of other languages in processes of their own, on the same paths as ours.
 
+mod curator;
+mod curator_locks;
+mod curator_members;
+mod curator_numbers;
 mod driven;
 mod kazoo;
 mod kazoo_counters;

@@ -1,0 +1,300 @@
+import java.io.BufferedReader;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Function;
+import org.apache.curator.RetryPolicy;
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.atomic.AtomicValue;
+import org.apache.curator.framework.recipes.atomic.DistributedAtomicInteger;
+import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
+import org.apache.curator.framework.recipes.atomic.DistributedAtomicNumber;
+import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
+import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
+import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.leader.Participant;
+import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
+import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
+import org.apache.curator.framework.recipes.locks.Lease;
+import org.apache.curator.framework.recipes.locks.Revoker;
+import org.apache.curator.framework.recipes.nodes.GroupMember;
+import org.apache.curator.framework.recipes.nodes.PersistentNode;
+import org.apache.curator.framework.recipes.shared.SharedCount;
+import org.apache.curator.framework.recipes.shared.VersionedValue;
+import org.apache.curator.retry.ExponentialBackoffRetry;
+import org.apache.zookeeper.CreateMode;
+
+/**
+ * Real Curator recipes in a process of their own, at the word of a test.
+ *
+ * <p>Each line on standard input is `id connect name verb argument ...`, with tabs between. A client
+ * is made for each connect string when it is first heard of, a recipe under a name by the verb `new`.
+ * What is asked of one name is done in a thread of its own, in turn, as a mutex belongs to the thread
+ * that acquired it; and answered with `id answer` on standard output. Ends with its input.
+ */
+public class Driver {
+    interface Verb {
+        Object run(String... words) throws Exception;
+    }
+
+    interface Act {
+        void run(String... words) throws Exception;
+    }
+
+    /** One recipe, and the thread in which it is used. */
+    static class Made {
+        final ExecutorService thread = Executors.newSingleThreadExecutor(work -> {
+            Thread thread = new Thread(work);
+            thread.setDaemon(true);
+            return thread;
+        });
+        final Map<String, Verb> verbs = new HashMap<>();
+    }
+
+    static final RetryPolicy RETRY = new ExponentialBackoffRetry(20, 12);
+    static final PrintStream out =
+            new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
+    static final Map<String, CuratorFramework> clients = new HashMap<>();
+    static final Map<String, Made> made = new HashMap<>();
+
+    public static void main(String[] args) throws Exception {
+        int session = Integer.parseInt(args[0]);
+        BufferedReader in =
+                new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        say("0", "started");
+        for (String line; (line = in.readLine()) != null; ) {
+            String[] words = line.split("\t", -1);
+            String id = words[0], connect = words[1], name = words[2], verb = words[3];
+            String[] rest = Arrays.copyOfRange(words, 4, words.length);
+            CuratorFramework zk = clients.computeIfAbsent(connect, hosts -> {
+                CuratorFramework client =
+                        CuratorFrameworkFactory.newClient(hosts, session, 15_000, RETRY);
+                client.start();
+                return client;
+            });
+            Made one = made.computeIfAbsent(connect + "\t" + name, key -> new Made());
+            one.thread.submit(() -> {
+                try {
+                    if (verb.equals("new")) {
+                        one.verbs.putAll(make(zk, rest));
+                        say(id, "made");
+                    } else {
+                        say(id, one.verbs.get(verb).run(rest));
+                    }
+                } catch (Throwable why) {
+                    // The test knows which it wants, and shows any other.
+                    say(id, why.getClass().getSimpleName());
+                }
+            });
+        }
+        // Not by closing the clients: the test process is gone, or about to be.
+        Runtime.getRuntime().halt(0);
+    }
+
+    static void say(String id, Object answer) {
+        out.println(id + "\t" + answer);
+    }
+
+    static Map<String, Verb> make(CuratorFramework zk, String... words) throws Exception {
+        String kind = words[0], path = words[1];
+        switch (kind) {
+            case "barrier":
+                return barrier(new DistributedBarrier(zk, path));
+            case "count":
+                return count(new SharedCount(zk, path, Integer.parseInt(words[2])));
+            case "counted":
+                SharedCount most = new SharedCount(zk, words[2], Integer.parseInt(words[3]));
+                most.start();
+                return semaphore(new InterProcessSemaphoreV2(zk, path, most));
+            case "double":
+                return both(new DistributedDoubleBarrier(zk, path, Integer.parseInt(words[2])));
+            case "int":
+                return number(new DistributedAtomicInteger(zk, path, RETRY), Integer::valueOf);
+            case "latch":
+                return latch(new LeaderLatch(zk, path, words[2]));
+            case "long":
+                return number(new DistributedAtomicLong(zk, path, RETRY), Long::valueOf);
+            case "member":
+                return member(new GroupMember(zk, path, words[2], bytes(words[3])));
+            case "mutex":
+                return mutex(zk, new InterProcessMutex(zk, path) {
+                    @Override
+                    protected byte[] getLockNodeBytes() {
+                        return bytes(words[2]);
+                    }
+                });
+            case "node":
+                return node(new PersistentNode(
+                        zk, CreateMode.valueOf(words[2]), false, path, bytes(words[3])));
+            case "rwlock":
+                return rwlock(new InterProcessReadWriteLock(zk, path, bytes(words[2])));
+            case "semaphore":
+                return semaphore(new InterProcessSemaphoreV2(zk, path, Integer.parseInt(words[2])));
+            default:
+                throw new IllegalArgumentException(kind);
+        }
+    }
+
+    static Map<String, Verb> barrier(DistributedBarrier barrier) {
+        return Map.of(
+                "create", done(words -> barrier.setBarrier()),
+                "remove", done(words -> barrier.removeBarrier()),
+                "wait", words -> barrier.waitOnBarrier(ms(words[0]), TimeUnit.MILLISECONDS));
+    }
+
+    static Map<String, Verb> count(SharedCount count) throws Exception {
+        AtomicReference<VersionedValue<Integer>> read = new AtomicReference<>();
+        count.start();
+        return Map.of(
+                "get", words -> count.getCount(),
+                "read", words -> {
+                    read.set(count.getVersionedValue());
+                    return read.get().getValue();
+                },
+                "set", done(words -> count.setCount(Integer.parseInt(words[0]))),
+                "try_set", words -> count.trySetCount(read.get(), Integer.parseInt(words[0])));
+    }
+
+    static Map<String, Verb> both(DistributedDoubleBarrier barrier) {
+        return Map.of(
+                "enter", words -> barrier.enter(ms(words[0]), TimeUnit.MILLISECONDS),
+                "leave", words -> barrier.leave(ms(words[0]), TimeUnit.MILLISECONDS));
+    }
+
+    static <T> Map<String, Verb> number(
+            DistributedAtomicNumber<T> number, Function<String, T> parse) {
+        return Map.of(
+                "add", words -> {
+                    AtomicValue<T> change = null;
+                    int times = words.length > 1 ? Integer.parseInt(words[1]) : 1;
+                    for (int i = 0; i < times; i++) {
+                        do change = number.add(parse.apply(words[0])); while (!change.succeeded());
+                    }
+                    return change.preValue() + " " + change.postValue();
+                },
+                "compare_and_set", words -> number.compareAndSet(
+                        parse.apply(words[0]), parse.apply(words[1])).succeeded(),
+                "get", words -> number.get().postValue(),
+                "initialize", words -> number.initialize(parse.apply(words[0])),
+                "set", done(words -> number.forceSet(parse.apply(words[0]))));
+    }
+
+    static Map<String, Verb> latch(LeaderLatch latch) throws Exception {
+        latch.start();
+        return Map.of(
+                "close", done(words -> latch.close()),
+                "leader", words -> latch.getLeader().getId(),
+                "leads", words -> latch.hasLeadership(),
+                "participants", words -> {
+                    List<String> ids = new ArrayList<>();
+                    for (Participant one : latch.getParticipants()) {
+                        ids.add(one.getId() + (one.isLeader() ? " leads" : ""));
+                    }
+                    return String.join(",", ids);
+                });
+    }
+
+    static Map<String, Verb> member(GroupMember member) {
+        member.start();
+        return Map.of(
+                "close", done(words -> member.close()),
+                "members", words -> {
+                    List<String> all = new ArrayList<>();
+                    new TreeMap<>(member.getCurrentMembers())
+                            .forEach((id, payload) -> all.add(id + "=" + text(payload)));
+                    return String.join(",", all);
+                },
+                "set", done(words -> member.setThisData(bytes(words[0]))));
+    }
+
+    static Map<String, Verb> mutex(CuratorFramework zk, InterProcessMutex mutex) {
+        AtomicBoolean asked = new AtomicBoolean();
+        return Map.of(
+                "acquire", done(words -> mutex.acquire()),
+                "contenders", words -> {
+                    List<String> all = new ArrayList<>();
+                    for (String node : mutex.getParticipantNodes()) {
+                        all.add(text(zk.getData().forPath(node)));
+                    }
+                    return String.join(",", all);
+                },
+                "is_asked", words -> asked.get(),
+                "make_revocable", done(words -> mutex.makeRevocable(it -> asked.set(true))),
+                "release", done(words -> mutex.release()),
+                "revoke_first", done(words ->
+                        Revoker.attemptRevoke(zk, mutex.getParticipantNodes().iterator().next())),
+                "try", words -> mutex.acquire(ms(words[0]), TimeUnit.MILLISECONDS));
+    }
+
+    static Map<String, Verb> node(PersistentNode node) throws Exception {
+        node.start();
+        return Map.of(
+                "await", words -> node.waitForInitialCreate(ms(words[0]), TimeUnit.MILLISECONDS),
+                "close", done(words -> node.close()),
+                "set", done(words -> node.setData(bytes(words[0]))));
+    }
+
+    static Map<String, Verb> rwlock(InterProcessReadWriteLock lock) {
+        Map<String, Verb> verbs = new HashMap<>();
+        Map<String, InterProcessMutex> sides =
+                Map.of("read", lock.readLock(), "write", lock.writeLock());
+        sides.forEach((side, mutex) -> {
+            verbs.put(side, done(words -> mutex.acquire()));
+            verbs.put("try_" + side, words -> mutex.acquire(ms(words[0]), TimeUnit.MILLISECONDS));
+            verbs.put("end_" + side, done(words -> mutex.release()));
+        });
+        return verbs;
+    }
+
+    static Map<String, Verb> semaphore(InterProcessSemaphoreV2 semaphore) {
+        ArrayDeque<Lease> leases = new ArrayDeque<>();
+        return Map.of(
+                "acquire", done(words -> leases.add(semaphore.acquire())),
+                "count", words -> semaphore.getParticipantNodes().size(),
+                "name", done(words -> semaphore.setNodeData(bytes(words[0]))),
+                "release", done(words -> semaphore.returnLease(leases.remove())),
+                "try", words -> {
+                    int count = Integer.parseInt(words[1]);
+                    Collection<Lease> got =
+                            semaphore.acquire(count, ms(words[0]), TimeUnit.MILLISECONDS);
+                    if (got != null) leases.addAll(got);
+                    return got != null;
+                });
+    }
+
+    static Verb done(Act act) {
+        return words -> {
+            act.run(words);
+            return "done";
+        };
+    }
+
+    static long ms(String word) {
+        return Long.parseLong(word);
+    }
+
+    static byte[] bytes(String word) {
+        return word.getBytes(StandardCharsets.UTF_8);
+    }
+
+    static String text(byte[] bytes) {
+        return new String(bytes, StandardCharsets.UTF_8);
+    }
+}
