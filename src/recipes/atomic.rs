@@ -154,7 +154,8 @@ impl AtomicValue {
     /// # Errors
     /// * [`Error::ConnectionLoss`](crate::Error::ConnectionLoss), [`Error::Timeout`](crate::Error::Timeout), [`Error::SessionExpired`](crate::Error::SessionExpired) and the like: see
     ///   [`Error::applied`](crate::Error::applied).
-    /// * [`Error::Timeout`](crate::Error::Timeout) with [`Applied::No`] if others were faster all the time.
+    /// * [`Error::Timeout`](crate::Error::Timeout) if others were faster all the time; with
+    ///   [`Applied::Unknown`](crate::Applied::Unknown) if the deadline came in the middle of a write.
     /// * [`RecipeError::Cancelled`](crate::RecipeError::Cancelled) after [`cancel`](Self::cancel);
     ///   nothing was written.
     /// * [`Error::Invalid`](crate::Error::Invalid) if the node has the version -1, after some 2^32 changes: servers would

@@ -194,7 +194,9 @@ fn deadline_and_cancel_end_a_change_that_always_loses() {
     let start = Instant::now();
     let late = value.update_timeout(scaled(ms(200)), lose.clone());
     let took = start.elapsed();
-    assert!(matches!(&late, Err(error @ Error::Timeout { .. }) if error.applied() == Applied::No));
+    // Unknown if the deadline came just in the middle of a write, which lost all the same.
+    assert!(matches!(&late, Err(Error::Timeout { .. })), "{late:?}");
+    assert_eq!(value.get().expect("answered"), b"theirs");
     assert!(took >= scaled(ms(200)) && took < scaled(ms(300)), "{took:?}");
     let canceller = value.clone();
     let cancelling = thread::spawn(move || {

@@ -301,3 +301,39 @@ fn handle_that_is_dropped_takes_its_watch_back_and_no_other() {
         assert!(!holds(WatcherType::Any), "{kind:?}");
     }
 }
+
+/// The drop takes its watch back on the server; that must not take the next one along.
+#[test]
+fn watch_set_right_after_the_drop_of_another_on_its_path_hears() {
+    let chroot = fresh_chroot();
+    let (zk, writer) = (client(&chroot), client(&chroot));
+    zk.create("/a", "", CreateMode::Persistent).expect("new");
+    zk.create("/a/b", "", CreateMode::Persistent).expect("new");
+    let kinds = [WatchMode::Recursive, WatchMode::Persistent, WatchMode::Recursive];
+    let mut before = None;
+    for round in 0..300 {
+        let watch = match round % 4 {
+            3 => zk.watch_data("/a").expect("there").2,
+            n => zk.add_watch("/a", kinds[n % 3]).expect("there"),
+        };
+        // Before the next one is set, behind it, or with a request between them.
+        match round % 3 {
+            0 => before = None,
+            1 => drop(before.replace(watch)),
+            _ => {
+                before = None;
+                zk.exists("/a").expect("answers");
+            }
+        }
+        let watch = match before.take() {
+            Some(watch) => watch,
+            None => zk.add_watch("/a", kinds[round % 3]).expect("there"),
+        };
+        writer.set_data("/a", round.to_string(), Version::Any).expect("there");
+        let heard = watch.recv_timeout(patience());
+        assert!(heard.is_ok_and(|event| event.kind == EventKind::DataChanged), "round {round}");
+        before = Some(watch);
+    }
+    drop(before);
+    eventually("all are taken back", patience(), || zk.watch_count() == 0);
+}
