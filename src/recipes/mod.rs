@@ -74,6 +74,7 @@ mod entries;
 mod follower;
 mod group;
 mod guard;
+mod json;
 mod keeper;
 mod lease;
 mod line;

@@ -5,7 +5,6 @@
 //! neither end a lease early nor make one too long.
 
 mod held;
-mod json;
 mod multi;
 mod record;
 

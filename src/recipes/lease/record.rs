@@ -11,7 +11,7 @@
 
 use std::fmt::Write as _;
 
-use super::json::{self, Value};
+use crate::recipes::json::{self, Value};
 
 /// Who has a lease, until when.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,17 @@
-//! As much JSON as a lease's record needs: one object, of which the texts matter.
+//! As much JSON as records on nodes need: one object, of which the texts matter.
 
 use std::fmt::Write as _;
 
 /// The value of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value<'t> {
+pub(crate) enum Value<'t> {
     Text(String),
     /// A number, `true`, `null`, a list, an object: as it is written.
     Other(&'t str),
 }
 
 /// Reads an object and nothing else.
-pub(super) fn object(text: &str) -> Option<Vec<(String, Value<'_>)>> {
+pub(crate) fn object(text: &str) -> Option<Vec<(String, Value<'_>)>> {
     let mut reader = Reader { text };
     let mut members = Vec::new();
     reader.expect("{")?;
@@ -32,7 +32,7 @@ pub(super) fn object(text: &str) -> Option<Vec<(String, Value<'_>)>> {
 }
 
 /// Writes a text as Python's `json.dumps` does: all of it ASCII.
-pub(super) fn write_text(text: &str, to: &mut String) {
+pub(crate) fn write_text(text: &str, to: &mut String) {
     to.push('"');
     for c in text.chars() {
         match c {
