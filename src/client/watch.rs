@@ -127,6 +127,17 @@ impl Watch {
         self.events.ring(bell);
     }
 
+    /// Whether there is an event, or there will be none. Leaves it inside.
+    pub(crate) fn has_news(&self) -> bool {
+        self.events.has_news()
+    }
+
+    /// Waits until there are news, and leaves them inside. `false` if there were none until
+    /// `deadline`.
+    pub(crate) fn wait_news(&self, deadline: Instant) -> bool {
+        self.events.wait(deadline)
+    }
+
     fn given(&self, taken: Result<WatchedEvent, Nothing>) -> Result<WatchedEvent, WatchWait> {
         match taken {
             Ok(event) => Ok(self.up(event)),

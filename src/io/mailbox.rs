@@ -117,6 +117,24 @@ impl Mailbox {
         }
     }
 
+    /// Waits until there is an event or there will be none, and leaves it inside. `false` if there
+    /// was none until `deadline`.
+    pub(crate) fn wait(&self, deadline: Instant) -> bool {
+        let mut inside = self.0.inside.lock();
+        while !inside.has_news() {
+            inside.waited_for = true;
+            if self.0.came.wait_until(&mut inside, deadline).timed_out() {
+                return inside.has_news();
+            }
+        }
+        true
+    }
+
+    /// Whether there is an event, or there will be none.
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.inside.lock().has_news()
+    }
+
     /// Whether nothing comes any more; events may be left inside.
     pub(crate) fn is_over(&self) -> bool {
         self.0.inside.lock().over
@@ -126,14 +144,17 @@ impl Mailbox {
     /// other things too. It replaces the bell before it.
     pub(crate) fn ring(&self, bell: Sender<()>) {
         let mut inside = self.0.inside.lock();
-        let quiet = inside.events.is_empty() && !inside.over;
-        let unused = if quiet { inside.bell.replace(bell) } else { Some(bell) };
+        let unused = if inside.has_news() { Some(bell) } else { inside.bell.replace(bell) };
         drop(inside);
         drop(unused);
     }
 }
 
 impl Inside {
+    fn has_news(&self) -> bool {
+        self.over || !self.events.is_empty()
+    }
+
     fn take(&mut self) -> Result<WatchedEvent, Nothing> {
         match self.events.pop_front() {
             Some(event) => Ok(event),

@@ -13,6 +13,7 @@
 //! | [`SharedCount`] | a number that is set by version and kept in sight; Curator's |
 //! | [`AtomicValue`] | bytes that many change, each change made of what it replaces |
 //! | [`Party`], [`ShallowParty`] | who is here; Kazoo's parties, which join again by themselves |
+//! | [`Partitioner`] | a set of items, of which each member has its share; Kazoo's `SetPartitioner` |
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
@@ -84,6 +85,8 @@ mod lookout;
 mod mirror;
 mod multilock;
 mod own_node;
+mod partition;
+mod partitioner;
 mod party;
 mod patience;
 mod persistent;
@@ -114,6 +117,8 @@ pub use lock::Lock;
 pub use locking_queue::{HeldItem, LockingQueue};
 pub use mirror::CacheEvent;
 pub use multilock::{MultiLock, MultiLockGuard};
+pub use partition::{Partition, PartitionState};
+pub use partitioner::{PartitionMember, Partitioner};
 pub use party::{Member, Membership, Party, ShallowParty};
 pub use persistent::{KeptNode, PersistentNode, Presence};
 pub use queue::{Item, Queue};

@@ -19,6 +19,8 @@ pub(crate) struct Patience<'a> {
     cancelled: &'a dyn Fn() -> bool,
     /// Rings with a cancel, where it may come from another thread at any time.
     woken: Option<&'a Receiver<()>>,
+    /// Its first news end the wait as a cancel does.
+    beside: Option<&'a Watch>,
     /// The recipe's operation and path, for errors.
     op: &'static str,
     path: &'a str,
@@ -31,13 +33,19 @@ impl<'a> Patience<'a> {
         op: &'static str,
         path: &'a str,
     ) -> Self {
-        Self { deadline: None, cancelled, woken: None, op, path }
+        Self { deadline: None, cancelled, woken: None, beside: None, op, path }
     }
 
     /// The same, but for no longer than `deadline`.
     pub(crate) fn until(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
         Self { deadline: Some(deadline), ..*self }
+    }
+
+    /// The same, but not beyond the first news of `watch`: then it ends as cancelled.
+    pub(crate) fn beside<'b>(&'b self, watch: &'b Watch) -> Patience<'b> {
+        let own: &Patience<'b> = self;
+        Patience { beside: Some(watch), ..*own }
     }
 
     pub(crate) fn at(&self) -> Box<At> {
@@ -50,7 +58,7 @@ impl<'a> Patience<'a> {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if (self.cancelled)() {
+        if (self.cancelled)() || self.beside.is_some_and(Watch::has_news) {
             return Err(self.error(RecipeError::Cancelled));
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -111,10 +119,12 @@ impl<'a> Patience<'a> {
             Some(deadline) => crossbeam_channel::at(deadline),
             None => crossbeam_channel::never(),
         };
-        // As many as there are watches: the bell of each is dropped with its first event.
+        // The bell of each is dropped with its first event.
         let mut select = Select::new();
         let rung: Vec<_> = watches
             .iter()
+            .copied()
+            .chain(self.beside)
             .map(|watch| {
                 let (bell, rung) = bounded::<()>(0);
                 watch.ring(bell);
@@ -130,6 +140,19 @@ impl<'a> Patience<'a> {
         select.recv(&deadline);
         select.ready();
         self.check()
+    }
+
+    /// Waits out `until`, a point in time. `false` as soon as `watch` has news.
+    pub(crate) fn wait_out(&self, until: Option<Instant>, watch: &Watch) -> Result<bool> {
+        let short = until.map(|until| self.until(until));
+        while !watch.has_news() {
+            if short.as_ref().unwrap_or(self).wait_for(&[watch]).is_err() {
+                // It is only `until`, unless our own patience ended.
+                self.check()?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The present session; waits for one while there is none.
@@ -189,7 +212,8 @@ impl Waits {
         let before = self.shared.cancels.load(Ordering::SeqCst);
         self.shared.wakers.lock().push((id, waker));
         let cancelled = || self.shared.cancels.load(Ordering::SeqCst) != before;
-        let patience = Patience { deadline, cancelled: &cancelled, woken: Some(&woken), op, path };
+        let woken = Some(&woken);
+        let patience = Patience { deadline, cancelled: &cancelled, woken, beside: None, op, path };
         let result = work(&patience);
         self.shared.wakers.lock().retain(|(known, _)| *known != id);
         result

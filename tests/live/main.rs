@@ -34,6 +34,7 @@ mod locks;
 mod memory_watches;
 mod nodes;
 mod operations;
+mod partitions;
 mod paths;
 mod queues;
 mod recipe_chroots;
