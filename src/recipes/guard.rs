@@ -12,6 +12,7 @@ use crate::io::life::Loss;
 use crate::recipes::patience::Waits;
 use crate::recipes::place::Place;
 use crate::recipes::revocation::Revocation;
+use crate::recipes::sequencer::Sequencer;
 
 /// What all guards have: a node that stands for what is held, and the session that it belongs to.
 ///
@@ -88,6 +89,11 @@ impl Hold {
     /// index 0, or with [`Error::SessionExpired`](crate::Error::SessionExpired).
     pub fn transaction(&self) -> ClientTransaction<'_> {
         self.place.session.transaction().check(self.place.node.as_str(), Version::Any)
+    }
+
+    /// What another process needs to know to see whether it is held still.
+    pub fn sequencer(&self) -> Sequencer {
+        Sequencer::of(self)
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -35,6 +35,7 @@
 //!   a server says that the session is gone, *and* when no server answered for the session
 //!   timeout: by this process's own clock, before a server can give the lock to another.
 //! * A guard's [fence](Hold::fence) is larger than that of every earlier holder.
+//! * [`Hold::sequencer`] says what is held in a text that another process can check.
 //! * Dropping a guard gives up what it holds in the background, until that is done or the
 //!   session is gone. `release()` waits and tells. (A [`HeldLease`] is no guard: it outlives its
 //!   session, and ends at its time.)
@@ -97,6 +98,7 @@ mod revocation;
 mod role;
 mod rwlock;
 mod semaphore;
+mod sequencer;
 mod shared_count;
 mod sight;
 mod site;
@@ -127,6 +129,7 @@ pub use revocation::Revocation;
 pub use role::NameStyle;
 pub use rwlock::{ReadLock, WriteLock};
 pub use semaphore::{Semaphore, SemaphoreGuard};
+pub use sequencer::Sequencer;
 pub use shared_count::{SharedCount, VersionedCount};
 pub use sight::{NodeChildren, NodeData};
 pub use watches::{ChildrenWatch, DataWatch, Following};

@@ -40,6 +40,7 @@ mod queues;
 mod recipe_chroots;
 mod rwlocks;
 mod semaphores;
+mod sequencers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tree;
