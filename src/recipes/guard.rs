@@ -102,6 +102,11 @@ impl Hold {
 
     /// Whatever it stood for is somebody else's to give up now.
     pub(crate) fn forget(mut self) {
+        self.disarm();
+    }
+
+    /// Its drop gives up nothing.
+    pub(crate) fn disarm(&mut self) {
         self.released = true;
     }
 

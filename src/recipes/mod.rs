@@ -6,6 +6,7 @@
 //! | [`ReadLock`], [`WriteLock`] | many readers or one writer, in the order of asking |
 //! | [`MultiLock`] | several locks, all or none |
 //! | [`ReentrantLock`] | a lock that its thread may take again |
+//! | [`DelayedLock`] | a lock that stays closed for a while if its holder fails; Chubby's lock-delay |
 //! | [`Election`] | one leader at a time, whom all can see |
 //! | [`Lease`], [`MultiLease`] | one holder for a fixed time, whatever becomes of its process |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
@@ -70,6 +71,7 @@ mod cache;
 mod configuration;
 pub(crate) mod contender;
 mod counter;
+mod delayed_lock;
 mod double_barrier;
 mod election;
 mod entries;
@@ -109,6 +111,7 @@ pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvents};
 pub use configuration::{Configuration, ConfigurationProblem};
 pub use counter::{BinaryNumber, Counter, Number};
+pub use delayed_lock::{DelayedGuard, DelayedLock};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use election::{Election, Leadership, Observer};
 pub use group::GroupMember;

@@ -26,6 +26,7 @@ mod kept_nodes;
 mod leases;
 mod limits;
 mod lock_basics;
+mod lock_delays;
 mod lock_kinds;
 mod lock_loss;
 mod lock_orphans;
