@@ -31,6 +31,14 @@ pub(crate) fn object(text: &str) -> Option<Vec<(String, Value<'_>)>> {
     reader.text.is_empty().then_some(members)
 }
 
+/// Whether this is a value of any kind, and nothing else.
+pub(crate) fn is_value(text: &str) -> bool {
+    let mut reader = Reader { text };
+    let passed = reader.pass(DEPTH).is_some();
+    reader.space();
+    passed && reader.text.is_empty()
+}
+
 /// Writes a text as Python's `json.dumps` does: all of it ASCII.
 pub(crate) fn write_text(text: &str, to: &mut String) {
     to.push('"');

@@ -16,6 +16,7 @@
 //! | [`Party`], [`ShallowParty`] | who is here; Kazoo's parties, which join again by themselves |
 //! | [`Partitioner`] | a set of items, of which each member has its share; Kazoo's `SetPartitioner` |
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
+//! | [`Discovery`], [`Picker`] | who offers a service, and where; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
 //! | [`Cache`] | a part of the tree, kept in memory |
@@ -72,6 +73,7 @@ mod configuration;
 pub(crate) mod contender;
 mod counter;
 mod delayed_lock;
+mod discovery;
 mod double_barrier;
 mod election;
 mod entries;
@@ -112,6 +114,7 @@ pub use cache::{Cache, CacheEvents};
 pub use configuration::{Configuration, ConfigurationProblem};
 pub use counter::{BinaryNumber, Counter, Number};
 pub use delayed_lock::{DelayedGuard, DelayedLock};
+pub use discovery::{Discovery, Picker, Registration, ServiceCache, ServiceInstance, ServiceKind};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use election::{Election, Leadership, Observer};
 pub use group::GroupMember;

@@ -9,6 +9,7 @@ mod chroots;
 mod clients;
 mod configurations;
 mod counters;
+mod discoveries;
 mod elections;
 mod errors;
 mod examples;
