@@ -7,7 +7,7 @@
 //! | [`MultiLock`] | several locks, all or none |
 //! | [`ReentrantLock`] | a lock that its thread may take again |
 //! | [`DelayedLock`] | a lock that stays closed for a while if its holder fails; Chubby's lock-delay |
-//! | [`Election`] | one leader at a time, whom all can see |
+//! | [`Election`], [`Latch`] | one leader at a time, whom all can see |
 //! | [`Lease`], [`MultiLease`] | one holder for a fixed time, whatever becomes of its process |
 //! | [`Semaphore`] | so many holders at a time, in the order of asking |
 //! | [`Counter`] | a number that many change; Kazoo's text, Curator's 4 and 8 bytes |
@@ -116,7 +116,7 @@ pub use counter::{BinaryNumber, Counter, Number};
 pub use delayed_lock::{DelayedGuard, DelayedLock};
 pub use discovery::{Discovery, Picker, Registration, ServiceCache, ServiceInstance, ServiceKind};
 pub use double_barrier::{DoubleBarrier, Inside};
-pub use election::{Election, Leadership, Observer};
+pub use election::{CloseMode, Election, Latch, Leadership, Observer};
 pub use group::GroupMember;
 pub use guard::{Hold, LockGuard};
 pub use lease::{HeldLease, Lease, LeaseHolder, MultiLease};

@@ -24,6 +24,7 @@ mod fork;
 mod ground;
 mod interop;
 mod kept_nodes;
+mod latches;
 mod leases;
 mod limits;
 mod lock_basics;

@@ -3,10 +3,11 @@
 //! The line of a [lock](crate::recipes::Lock): the first in it leads. What a candidate says of
 //! itself is its node's data, and so is what it proclaims when it leads.
 
+mod latch;
 mod observer;
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -20,6 +21,7 @@ use crate::recipes::line::{Contender, Line};
 use crate::recipes::patience::Waits;
 use crate::recipes::role::{NameStyle, Role};
 
+pub use latch::{CloseMode, Latch};
 pub use observer::Observer;
 
 /// An election of one leader at a time.
@@ -40,8 +42,9 @@ pub use observer::Observer;
 /// <path>/<32 hex>__lock__<10 digits>          a candidate; Curator: _c_<uuid>-latch-<10 digits>
 /// ```
 ///
-/// Kazoo's `Election`, and with [`NameStyle::Curator`] Curator's `LeaderLatch`. Kazoo's leaders are
-/// not told when their session is gone, and lead on.
+/// Kazoo's `Election`, and with [`NameStyle::Curator`] the nodes of Curator's `LeaderLatch`, whose
+/// behaviour [`latch`](Self::latch) has. Kazoo's leaders are not told when their session is gone,
+/// and lead on.
 ///
 /// # Example
 ///
@@ -146,6 +149,59 @@ impl Election {
         // If nobody hears it in time it goes on in the background; if it was lost, it is done.
         let _ = leadership.resign();
         Ok(given)
+    }
+
+    /// As [`run`](Self::run), again and again, at the end of the line each time; until `lead` breaks,
+    /// and gives what it broke with. Waits to be elected for however long. Curator's
+    /// `LeaderSelector` with `autoRequeue`.
+    ///
+    /// # Errors
+    /// As [`campaign`](Self::campaign), but for the time-out.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # let zk = zookeeper_blocking::Client::connect("localhost:2181")?;
+    /// # use zookeeper_blocking::recipes::Election;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let mut terms = 0;
+    /// Election::new(&zk, "/app/leader")?.run_again(|leadership| {
+    ///     while leadership.is_held() {
+    ///         // One step of a leader's work.
+    ///         # break;
+    ///     }
+    ///     terms += 1;
+    ///     if terms < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    /// })?;
+    /// # Ok::<(), zookeeper_blocking::Error>(())
+    /// ```
+    pub fn run_again<T>(&self, mut lead: impl FnMut(&Leadership) -> ControlFlow<T>) -> Result<T> {
+        let line = &self.0;
+        // One patience for all of it: a cancel between two terms is heard.
+        line.waits.patiently(None, "run_again", &line.path, |patience| {
+            loop {
+                patience.check()?;
+                let leadership = Leadership(line.acquire_by(patience)?);
+                let given = lead(&leadership);
+                let _ = leadership.resign();
+                if let ControlFlow::Break(given) = given {
+                    return Ok(given);
+                }
+            }
+        })
+    }
+
+    /// Stands all the time, in the background, and has `listener` hear when it leads and when not
+    /// any more: see [`Latch`].
+    ///
+    /// # Errors
+    /// [`Error::Start`](crate::Error::Start) if there is no thread for it.
+    pub fn latch(
+        &self,
+        listener: impl FnMut(Option<&Leadership>) + Send + 'static,
+    ) -> Result<Latch> {
+        Latch::start(self.0.clone(), listener)
     }
 
     /// Ends the waits of all threads that wait for this handle, its clones and its observers, with
