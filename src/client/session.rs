@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
+
 use crate::client::{Client, WeakClient};
 use crate::io::life::{self, Life, Loss};
 use crate::session::state::SessionState;
@@ -89,6 +91,11 @@ impl Session {
     pub fn wait_lost(&self, timeout: Duration) -> Option<Loss> {
         let limit = Duration::from_secs(365 * 24 * 3600);
         self.life.wait(Instant::now() + timeout.min(limit)).or_else(|| self.loss())
+    }
+
+    /// Disconnects with the loss.
+    pub(crate) fn lost_signal(&self) -> &Receiver<()> {
+        &self.life.ended
     }
 
     fn loss_so_far(&self) -> Option<Loss> {

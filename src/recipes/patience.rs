@@ -155,6 +155,25 @@ impl<'a> Patience<'a> {
         Ok(false)
     }
 
+    /// Waits until what rests on `session` is lost.
+    pub(crate) fn wait_lost(&self, session: &Session) -> Result<()> {
+        let deadline = match self.deadline {
+            Some(deadline) => crossbeam_channel::at(deadline),
+            None => crossbeam_channel::never(),
+        };
+        while session.wait_lost(Duration::ZERO).is_none() {
+            self.check()?;
+            let mut select = Select::new();
+            select.recv(session.lost_signal());
+            if let Some(woken) = self.woken {
+                select.recv(woken);
+            }
+            select.recv(&deadline);
+            select.ready();
+        }
+        Ok(())
+    }
+
     /// The present session; waits for one while there is none.
     pub(crate) fn session(&self, client: &Client) -> Result<Session> {
         // Heard only while there is none: the client keeps a subscription until the next state.

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::{Error, RecipeError, Result};
 use crate::recipes::election::Leadership;
 use crate::recipes::line::Line;
-use crate::recipes::patience::Waits;
+use crate::recipes::patience::{Patience, Waits};
 
 /// A candidate of an [`Election`](crate::recipes::Election) that stands until it is closed: a thread
 /// of its own campaigns, tells that it leads, tells that it does not any more, and campaigns again.
@@ -209,7 +209,7 @@ impl Shared {
         while let Some(leadership) = self.elect()? {
             self.change(|state| state.leadership = Some(leadership.clone()));
             tell(Some(&leadership));
-            while !self.is_closed() && leadership.wait_lost(LOOK_EVERY).is_none() {}
+            self.lead(&leadership);
             self.change(|state| state.leadership = None);
             if !(self.is_closed() && self.silent.load(Ordering::SeqCst)) {
                 tell(None);
@@ -224,22 +224,31 @@ impl Shared {
 
     /// Waits to be elected, for however long; `None` once it is closed.
     fn elect(&self) -> Result<Option<Arc<Leadership>>> {
-        let elected = self.line.waits.patiently(None, "latch", &self.line.path, |patience| {
-            // Before the wait began, the close found nothing to cancel.
-            if self.is_closed() {
-                return Err(patience.error(RecipeError::Cancelled));
-            }
-            self.line.acquire_by(patience)
-        });
-        match elected {
+        match self.until_closed(|patience| self.line.acquire_by(patience)) {
             Ok(hold) => Ok(Some(Arc::new(Leadership(hold)))),
             Err(Error::Recipe { why: RecipeError::Cancelled, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    /// Waits until the leadership is lost, or the latch is closed.
+    fn lead(&self, leadership: &Leadership) {
+        let _ = self.until_closed(|patience| patience.wait_lost(leadership.session()));
+    }
+
+    /// A close cancels it.
+    fn until_closed<T>(&self, wait: impl FnOnce(&Patience<'_>) -> Result<T>) -> Result<T> {
+        self.line.waits.patiently(None, "latch", &self.line.path, |patience| {
+            // Before the wait began, the close found nothing to cancel.
+            if self.is_closed() {
+                return Err(patience.error(RecipeError::Cancelled));
+            }
+            wait(patience)
+        })
+    }
 }
 
-/// How often the latch looks whether it was closed while it leads, and a wait whether it is over.
+/// How often a wait looks whether the leadership, or its own patience, is over.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl fmt::Debug for Latch {
