@@ -10,8 +10,6 @@ use crate::wire::{CREATED, LOCK, TREE, list_node, missing_node, node};
 use crate::{Job, NoSuchCall, Result, cue};
 
 pub(super) fn run(job: &Job, zk: &Client) -> Result<()> {
-    // Before the first get, lest a state be missed.
-    let states = zk.subscribe()?;
     zk.get_data(&node(100))?;
     match job.work.as_str() {
         "connect" => {
@@ -40,6 +38,7 @@ pub(super) fn run(job: &Job, zk: &Client) -> Result<()> {
             cue::wait_end()
         }
         "rearm" => {
+            let states = zk.subscribe()?;
             set_watches(job, zk)?;
             cue::say("ready")?;
             thread::spawn(|| {
