@@ -25,7 +25,7 @@ pub fn frames(data: &[u8], allow: &dyn Fn(usize)) {
             break;
         }
         let space = buffer.space();
-        assert!(space.len() >= BASE / 4, "room for {} bytes", space.len());
+        assert!(space.len() >= BASE / 16, "room for {} bytes", space.len());
         let most = match usize::from(*cut) {
             0 => usize::MAX,
             n @ ..128 => n,
