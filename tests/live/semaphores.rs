@@ -213,7 +213,7 @@ fn several_are_taken_all_or_none_and_given_back_one_by_one() {
         assert!(!waiting.is_finished() && !behind.is_finished());
         three.pop().expect("two").release().expect("held");
         let four = waiting.join().expect("no panic");
-        assert_eq!(seen(&yard, style), [5, 1]);
+        await_seen(&yard, style, [5, 1]);
         drop(four);
         behind.join().expect("no panic").release().expect("held");
         drop(three);
