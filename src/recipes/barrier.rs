@@ -34,6 +34,7 @@ use crate::recipes::site::Site;
 /// let barrier = Barrier::new(&zk, "/app/barrier")?;
 /// barrier.create()?;
 /// // Elsewhere:
+/// # barrier.remove()?;
 /// barrier.wait_timeout(Duration::from_secs(3600))?;
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```

@@ -44,6 +44,7 @@ use crate::recipes::site::Site;
 ///     println!("{}", String::from_utf8_lossy(&node.data));
 /// }
 /// let events = config.subscribe();
+/// # zk.close()?;
 /// while let Ok(event) = events.recv_timeout(Duration::from_secs(3600)) {
 ///     println!("{event:?}");
 /// }

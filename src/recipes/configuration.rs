@@ -33,6 +33,8 @@ use crate::recipes::watches::{DataWatch, Following};
 /// use zookeeper_blocking::{Client, recipes::Configuration};
 ///
 /// let zk = Client::connect("localhost:2181")?;
+/// # use zookeeper_blocking::op;
+/// # zk.create_with_parents(op::Create::new("/app/database").data("10.0.0.9:5432"))?;
 /// let database = Configuration::new(&zk, "/app/database", |bytes| {
 ///     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
 ///     text.parse::<std::net::SocketAddr>().map_err(|error| error.to_string())

@@ -57,6 +57,10 @@ use crate::recipes::site::{Site, look};
 ///
 /// let zk = Client::connect("localhost:2181")?;
 /// let barrier = DoubleBarrier::new(&zk, "/app/round", 3)?;
+/// # for _ in 0..2 {
+/// #     let other = barrier.clone();
+/// #     std::thread::spawn(move || other.enter()?.leave());
+/// # }
 /// let inside = barrier.enter()?;
 /// // Compute.
 /// inside.leave()?;

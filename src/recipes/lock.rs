@@ -29,6 +29,7 @@ use crate::recipes::role::{NameStyle, Role};
 /// let zk = Client::connect("localhost:2181")?;
 /// let lock = Lock::new(&zk, "/app/lock")?.identifier("worker 7");
 /// let guard = lock.acquire()?;
+/// # zk.create("/app/state", "", zookeeper_blocking::CreateMode::Persistent)?;
 /// guard.transaction().set_data("/app/state", "mine", zookeeper_blocking::Version::Any).commit()?;
 /// guard.release()?;
 /// # Ok::<(), zookeeper_blocking::Error>(())

@@ -67,6 +67,7 @@ use crate::recipes::site::{Site, look};
 ///         for (queue, hold) in partition.iter() {
 ///             println!("working on {queue} as {}", hold.fence());
 ///         }
+///         # break;
 ///     }
 ///     if partition.state() == PartitionState::Release {
 ///         partition.release()?;

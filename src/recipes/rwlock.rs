@@ -49,6 +49,7 @@ use crate::recipes::role::{NameStyle, Role};
 /// use zookeeper_blocking::{Client, recipes::ReadLock};
 ///
 /// let zk = Client::connect("localhost:2181")?;
+/// # zk.create_with_parents(zookeeper_blocking::op::Create::new("/app/table"))?;
 /// let table = ReadLock::new(&zk, "/app/table-lock")?;
 /// let guard = table.acquire()?;
 /// println!("{:?}", zk.get_children("/app/table")?);
@@ -150,6 +151,7 @@ impl fmt::Debug for ReadLock {
 /// use zookeeper_blocking::{Client, Version, recipes::WriteLock};
 ///
 /// let zk = Client::connect("localhost:2181")?;
+/// # zk.create_with_parents(zookeeper_blocking::op::Create::new("/app/table"))?;
 /// let table = WriteLock::new(&zk, "/app/table-lock")?;
 /// let guard = table.acquire()?;
 /// guard.transaction().set_data("/app/table", "new", Version::Any).commit()?;

@@ -42,6 +42,7 @@ use crate::recipes::site::Site;
 /// let zk = Client::connect("localhost:2181")?;
 /// let guard = Lock::new(&zk, "/app/lock")?.acquire()?;
 /// let header = guard.sequencer().to_string();
+/// # zk.create("/app/state", "", zookeeper_blocking::CreateMode::Persistent)?;
 ///
 /// // In another process, with a client of its own:
 /// let sequencer: Sequencer = header.parse()?;

@@ -157,8 +157,8 @@ watch_with_memory! {
     ///         Err(Error::Timeout { .. }) => {}
     ///         Err(error) => return Err(error),
     ///     }
+    ///     # break;
     /// }
-    /// # #[allow(unreachable_code)]
     /// # Ok::<(), Error>(())
     /// ```
     ///
@@ -193,6 +193,7 @@ watch_with_memory! {
     /// let workers = ChildrenWatch::new(&zk, "/app/workers")?;
     /// while let Some(there) = workers.recv_settled(Duration::from_secs(2))? {
     ///     println!("{:?}", there.names);
+    ///     # break;
     /// }
     /// # Ok::<(), zookeeper_blocking::Error>(())
     /// ```

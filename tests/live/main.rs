@@ -41,6 +41,7 @@ mod partitions;
 mod paths;
 mod queues;
 mod recipe_chroots;
+mod recipe_docs;
 mod rwlocks;
 mod semaphores;
 mod sequencers;

@@ -57,6 +57,7 @@ pub use observer::Observer;
 /// leadership.proclaim("worker 7 at host:8000")?;
 /// while leadership.is_held() {
 ///     // One step of a leader's work.
+///     # break;
 /// }
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
@@ -138,9 +139,10 @@ impl Election {
     /// loop {
     ///     election.run(|leadership| while leadership.is_held() {
     ///         // One step of a leader's work.
+    ///         # break;
     ///     })?;
+    ///     # break;
     /// }
-    /// # #[allow(unreachable_code)]
     /// # Ok::<(), zookeeper_blocking::Error>(())
     /// ```
     pub fn run<T>(&self, lead: impl FnOnce(&Leadership) -> T) -> Result<T> {

@@ -29,8 +29,8 @@ use crate::recipes::patience::Patience;
 ///         Some(leader) => println!("{} leads", leader.identifier_text()),
 ///         None => println!("nobody leads"),
 ///     }
+///     # break;
 /// }
-/// # #[allow(unreachable_code)]
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
 pub struct Observer {
