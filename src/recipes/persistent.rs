@@ -307,7 +307,7 @@ impl KeptNode {
     ///
     /// # Errors
     /// * [`RecipeError::NotHeld`]: no node of ours was there.
-    /// * [`Error::SessionExpired`]: it is gone with its session.
+    /// * [`Error::SessionExpired`], [`Error::Closed`]: it is gone with its session.
     /// * [`Error::Timeout`]: not done by the deadline of the client's calls; it goes on in the
     ///   background.
     ///
@@ -317,7 +317,7 @@ impl KeptNode {
         self.kept.closed.store(true, Ordering::SeqCst);
         self.news = None;
         self.site.patiently(self.site.deadline(), "close", |patience| {
-            let node = {
+            let (node, failed) = {
                 let mut state = self.kept.state.lock();
                 while !state.ended {
                     let look = Instant::now() + LOOK_EVERY;
@@ -327,9 +327,12 @@ impl KeptNode {
                 if matches!(self.kept.kind, Kind::Ttl(_)) {
                     return Ok(());
                 }
-                state.take_node()
+                (state.take_node(), state.failed.clone())
             };
-            let not_held = || Error::Recipe { why: RecipeError::NotHeld, at: patience.at() };
+            let not_held = || match failed {
+                Some(error) if error.is_terminal() => error.moved_to(patience.at()),
+                _ => patience.error(RecipeError::NotHeld),
+            };
             let session = match (self.kept.kind, node) {
                 (Kind::Ephemeral, node) => node.ok_or_else(not_held)?,
                 // Its session is not what keeps it.
