@@ -200,7 +200,16 @@ impl Node {
 
     /// Stops the process without ending it (SIGSTOP): its connections stay open, and silent.
     pub(crate) fn pause(&self) {
-        signal(self.pid().expect("a running server"), "STOP");
+        let pid = self.pid().expect("a running server");
+        signal(pid, "STOP");
+        // Each thread stops when it next comes by; until then it may answer.
+        let all_stopped = || {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+            tasks
+                .filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok())
+                .all(|stat| stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T')))
+        };
+        eventually("all threads stop", Duration::from_secs(10), all_stopped);
     }
 
     /// Lets a paused process go on.
