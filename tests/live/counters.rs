@@ -353,6 +353,7 @@ fn counters_work_in_callbacks_and_cost_two_round_trips() {
     let counter: Counter = counter(&client);
     let own = counter.clone();
     assert_eq!(in_callback(&client, move || own.add(1)).expect("counted").after, 1);
+    proxy.far();
     proxy.reset_counts();
     counter.add(1).expect("counted");
     let counts = proxy.counts();

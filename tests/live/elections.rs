@@ -367,6 +367,7 @@ fn hand_over_is_one_notification_and_one_look() {
         })
         .collect();
     eventually("all wait", patience(), || client.watch_count() == 20);
+    proxy.far();
     proxy.reset_counts();
     first.resign().expect("held");
     let mut waiting = waiting.into_iter();

@@ -283,6 +283,7 @@ fn e10_acl_is_set_on_every_node_and_taking_costs_three_round_trips() {
         assert!(acl.len() == 1 && acl[0].id.starts_with("we:"), "{node}: {acl:?}");
     }
     owner.sync("/").expect("served");
+    proxy.far();
     proxy.reset_counts();
     assert!(take(&own).is_some());
     assert_eq!(proxy.counts().round_trips, 3, "{:?}", proxy.counts());

@@ -306,6 +306,7 @@ fn acquire_costs_one_round_trip_and_release_one() {
     let proxy = yard.proxy();
     let lock = yard.lock_through(&proxy);
     lock.acquire().expect("free").release().expect("held");
+    proxy.far();
     proxy.reset_counts();
     let guard = lock.acquire().expect("free");
     let acquired = proxy.counts();

@@ -404,6 +404,7 @@ fn acquire_costs_one_look_and_one_round_trip_for_each_item() {
     // The watch on the party is taken back.
     eventually("only the member's own watch", patience(), || client.watch_count() == 1);
     client.sync("/").expect("served");
+    proxy.far();
     proxy.reset_counts();
     let partition = member.acquire().expect("free");
     // The list of each line goes along with the create.

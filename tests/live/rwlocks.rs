@@ -423,6 +423,7 @@ fn read_lock_costs_one_round_trip_and_e9_its_parent_is_made_again() {
     let proxy = yard.proxy();
     let client = yard.through(&proxy).connect().expect("serves");
     let first = read(&client).acquire().expect("free");
+    proxy.far();
     proxy.reset_counts();
     let second = read(&client).acquire().expect("shared");
     assert_eq!(proxy.counts().round_trips, 1);

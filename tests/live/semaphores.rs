@@ -557,6 +557,7 @@ fn acquire_costs_three_round_trips_and_release_one() {
         let client = yard.through(&proxy).connect().expect("serves");
         let semaphore = semaphore(&client, style, 2);
         semaphore.acquire().expect("free").release().expect("held");
+        proxy.far();
         proxy.reset_counts();
         let lease = semaphore.acquire().expect("free");
         let acquired = proxy.counts().round_trips;

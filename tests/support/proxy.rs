@@ -223,6 +223,12 @@ impl Proxy {
         self.hub.change(|state| state.faults_mut(way).delay = scaled(time));
     }
 
+    /// Has answers take a while: what a client sends at once counts as one round trip then, even if
+    /// its machine is busy and sends it bit by bit.
+    pub(crate) fn far(&self) {
+        self.delay(Way::ToClient, Duration::from_millis(40));
+    }
+
     /// Delivers at most `bytes` at a time, with a pause after each piece.
     pub(crate) fn slice(&self, way: Way, bytes: usize) {
         self.hub.change(|state| state.faults_mut(way).slice = Some(bytes));

@@ -103,7 +103,6 @@ impl Link {
                 (_, Some(at)) => Kind::Op(dialogue.open.remove(at).expect("found there").1),
                 (_, None) => Kind::Other,
             };
-            dialogue.asked &= !matches!(seen.kind, Kind::Op(_));
         }
         (seen, false)
     }
@@ -116,6 +115,8 @@ struct Chunk {
     whole: bool,
     due: Instant,
     act: Option<Act>,
+    /// Whether it answers a request: whoever asks after it was given this begins a round trip.
+    answers: bool,
 }
 
 /// Takes connections until the proxy refuses them.
@@ -259,9 +260,9 @@ fn reset_due(hub: &Hub, link: &Link) -> bool {
 
 /// Looks at what came in one burst, and hands it to the writer.
 ///
-/// All of it under one lock: a reply to the burst's first frame must not be seen before its last,
-/// or the burst would look like two round trips. And so the list of frames seen has each link's
-/// own order.
+/// All of it under one lock: a reply to the burst's first frame must not be given before its last
+/// is seen, or the burst would look like two round trips. And so the list of frames seen has each
+/// link's own order.
 fn enqueue(
     hub: &Hub,
     link: &Link,
@@ -272,8 +273,9 @@ fn enqueue(
     let mut state = hub.lock();
     let due = Instant::now() + state.faults[way as usize].delay;
     for (bytes, whole) in burst {
-        let mut chunk = Chunk { bytes, whole, due, act: None };
+        let mut chunk = Chunk { bytes, whole, due, act: None, answers: false };
         let (seen, round_trip) = link.look(way, &chunk);
+        chunk.answers = way == Way::ToClient && matches!(seen.kind, Kind::Op(_));
         state.counts.round_trips += usize::from(round_trip);
         chunk.act = state.pass(seen);
         if chunk.act == Some(Act::Hold) {
@@ -307,6 +309,9 @@ fn write(hub: &Hub, link: &Link, way: Way, queue: &Receiver<Chunk>) {
                 cut = true;
             }
             Some(Act::Flip(place, bits)) => chunk.bytes[place] ^= bits,
+        }
+        if chunk.answers {
+            link.dialogue().asked = false;
         }
         if faults.lossy {
             link.lost.store(true, Ordering::Relaxed);
@@ -343,6 +348,7 @@ fn gather(chunk: &mut Chunk, queue: &Receiver<Chunk>) -> Option<Chunk> {
             return Some(next);
         }
         chunk.bytes.extend_from_slice(&next.bytes);
+        chunk.answers |= next.answers;
     }
     None
 }
