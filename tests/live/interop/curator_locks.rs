@@ -282,7 +282,8 @@ fn semaphore_is_shared_and_never_over_its_maximum() {
     assert!(!third.is_finished(), "three holders of two leases");
     assert_eq!(java.ask("a", &["release"]), "done");
     let third = third.join().expect("no panic");
-    // And the other way round.
+    // And the other way round. Ours gives its place at the door up behind the answer.
+    await_children(&yard, "/sem/locks", 0);
     let own = ours.clone();
     let fourth = thread::spawn(move || own.acquire().expect("granted in time"));
     await_children(&yard, "/sem/locks", 1);
