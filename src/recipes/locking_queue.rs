@@ -5,23 +5,28 @@
 //! <path>/taken/<name of the item's node>         ephemeral: somebody works on it; holds his mark
 //! ```
 //!
-//! The layout of Kazoo's `LockingQueue`.
+//! The layout of Kazoo's `LockingQueue`; see [`LockingQueue::curator`] for another.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
-use crate::client::op::{self, Version};
+use crate::client::op;
 use crate::client::session::Session;
-use crate::client::transaction::{ClientTransaction, Transaction};
+use crate::client::transaction::Transaction;
 use crate::client::watch::Watch;
-use crate::error::{Applied, Error, RecipeError, Result};
+use crate::client::{Client, Pending};
+use crate::error::{At, Error, RecipeError, Result};
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
-use crate::recipes::entries::{self, DEFAULT_PRIORITY, Entry};
-use crate::recipes::own_node::OwnNode;
+use crate::proto::stat::Stat;
+use crate::recipes::entries::{Entry, Layout};
+use crate::recipes::held_item::HeldItem;
+use crate::recipes::own_node::{Making, OwnNode};
+use crate::recipes::parcel;
 use crate::recipes::patience::Patience;
 use crate::recipes::role::NameStyle;
+use crate::recipes::shelf::{MOST_AT_ONCE, Shelf};
 use crate::recipes::site::{Site, look};
 
 /// A queue whose items are held while they are worked on, and come back if that fails.
@@ -29,8 +34,8 @@ use crate::recipes::site::{Site, look};
 /// # What it promises
 /// * An item is held by one consumer at a time, for as long as his session lives. If he dies, or
 ///   drops it, others get it.
-/// * [`consume`](HeldItem::consume) takes the item out in one transaction with the hold. It tells
-///   whether it did, also where the answer is lost.
+/// * [`consume`](HeldItem::consume) takes the item out in one transaction with the hold, which the
+///   servers check: see [`HeldItem`]. It tells whether it did, also where the answer is lost.
 /// * No item is lost: each is in the queue until somebody consumed it.
 ///
 /// # What it does not promise
@@ -51,11 +56,20 @@ use crate::recipes::site::{Site, look};
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
 ///
-/// Costs one round trip to put, three to get, one to consume.
+/// # Interop
+/// | | items | holds | who else |
+/// |---|---|---|---|
+/// | [`new`](Self::new) | `<path>/entries/entry-100-0000000007` | `<path>/taken/<its name>` | Kazoo `LockingQueue` |
+/// | [`curator`](Self::curator) | `<path>/queue-0000000007` | `<lock path>/<its name>` | Curator `DistributedQueue` and `DistributedPriorityQueue` with a `lockPath` |
+///
+/// Kazoo and Curator check their own hold before the transaction that consumes, or not at all: what
+/// is said of checks in [`HeldItem`] holds for ours.
+///
+/// Costs one round trip to put, three to get, one to consume; as many to get several.
 #[derive(Clone)]
 pub struct LockingQueue {
     site: Site,
-    entries: Site,
+    entries: Shelf,
     taken: Site,
 }
 
@@ -66,16 +80,33 @@ impl LockingQueue {
     /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
     pub fn new(client: &Client, path: &str) -> Result<Self> {
         let site = Site::new(client, "locking_queue", path)?;
-        let entries = site.at(site.below("entries"));
+        let entries = Shelf::new(site.at(site.below("entries")), Layout::Kazoo);
         let taken = site.at(site.below("taken"));
         Ok(Self { site, entries, taken })
+    }
+
+    /// The queue of Curator's `DistributedQueue` or `DistributedPriorityQueue` at `path` with its
+    /// `lockPath`, which makes it one whose items are held.
+    ///
+    /// A consumer of Curator's holds an item while its `consumeMessage` runs; if that throws, the item
+    /// goes to the end of the queue under a new name. It is woken by items that are put and taken
+    /// only: one that ours give back is not looked at by Curator before that. Of several that
+    /// `putMulti` put into one node ours hold and consume one at a time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if one of the paths is not legal, or is "/".
+    pub fn curator(client: &Client, path: &str, lock_path: &str) -> Result<Self> {
+        let site = Site::new(client, "locking_queue", path)?;
+        Site::new(client, "locking_queue", lock_path)?;
+        let taken = site.at(lock_path.to_owned());
+        Ok(Self { entries: Shelf::new(site.clone(), Layout::Curator), taken, site })
     }
 
     /// The ACL of the nodes that are made, parents and items included. Defaults to everybody
     /// everything.
     pub fn acl(mut self, acl: impl IntoIterator<Item = Acl>) -> Self {
         self.site.set_acl(acl);
-        self.entries.set_acl(self.site.acl.iter().cloned());
+        self.entries.site.set_acl(self.site.acl.iter().cloned());
         self.taken.set_acl(self.site.acl.iter().cloned());
         self
     }
@@ -90,16 +121,15 @@ impl LockingQueue {
     /// # Errors
     /// As [`Queue::put`](super::Queue::put).
     pub fn put(&self, item: impl AsRef<[u8]>) -> Result<String> {
-        self.put_priority(item, DEFAULT_PRIORITY)
+        self.put_one(item.as_ref(), None)
     }
 
     /// As [`Queue::put_priority`](super::Queue::put_priority).
     ///
     /// # Errors
     /// As [`Queue::put_priority`](super::Queue::put_priority).
-    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: u16) -> Result<String> {
-        let names = self.put_all([item], priority)?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
+    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: i32) -> Result<String> {
+        self.put_one(item.as_ref(), Some(priority))
     }
 
     /// As [`Queue::put_all`](super::Queue::put_all).
@@ -109,13 +139,10 @@ impl LockingQueue {
     pub fn put_all<I: AsRef<[u8]>>(
         &self,
         items: impl IntoIterator<Item = I>,
-        priority: u16,
+        priority: impl Into<Option<i32>>,
     ) -> Result<Vec<String>> {
         let items: Vec<I> = items.into_iter().collect();
-        let items: Vec<&[u8]> = items.iter().map(AsRef::as_ref).collect();
-        self.site.patiently(self.site.deadline(), "put", |patience| {
-            entries::put(&self.entries, &items, priority, patience)
-        })
+        self.entries.put_alike(items.iter().map(AsRef::as_ref), priority.into())
     }
 
     /// Gets hold of the first item that nobody holds; waits for one, until the deadline of the
@@ -129,7 +156,7 @@ impl LockingQueue {
     /// # Blocking
     /// Until the deadline of the client's calls at most (30 s by default).
     pub fn get(&self) -> Result<HeldItem> {
-        self.get_until(self.site.deadline())
+        self.get_one(self.site.deadline())
     }
 
     /// As [`get`](Self::get), for `timeout` at most.
@@ -137,7 +164,7 @@ impl LockingQueue {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<HeldItem> {
-        self.get_until(Instant::now().checked_add(timeout))
+        self.get_one(Instant::now().checked_add(timeout))
     }
 
     /// Gets hold of the first item that nobody holds, if there is one.
@@ -145,33 +172,55 @@ impl LockingQueue {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn try_get(&self) -> Result<Option<HeldItem>> {
-        self.site.patiently(self.site.deadline(), "try_get", |patience| {
+        Ok(self.try_get_all(1)?.into_iter().next())
+    }
+
+    /// Gets hold of the first items that nobody holds, `most` at most and never more than 1,000;
+    /// waits until there is one, until the deadline of the client's calls. Each is held for itself.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Blocking
+    /// Until the deadline of the client's calls at most (30 s by default).
+    pub fn get_all(&self, most: usize) -> Result<Vec<HeldItem>> {
+        self.get_until(most, self.site.deadline())
+    }
+
+    /// As [`get_all`](Self::get_all), for `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_all_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<HeldItem>> {
+        self.get_until(most, Instant::now().checked_add(timeout))
+    }
+
+    /// As [`get_all`](Self::get_all), but of those that are there: none if there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn try_get_all(&self, most: usize) -> Result<Vec<HeldItem>> {
+        self.in_a_session("try_get", self.site.deadline(), |session, patience| {
             loop {
-                let session = self.site.session(patience)?;
-                let held = self.free(&session, patience).and_then(|free| {
-                    let is_none = free.is_empty();
-                    Ok((self.hold_first(&session, free, patience)?, is_none))
-                });
-                match held {
-                    Err(Error::SessionExpired { .. }) if self.site.may_renew() => {}
-                    // Others were faster with all of them: they may have given some back.
-                    Ok((None, false)) => patience.check()?,
-                    held => return held.map(|(held, _)| held),
+                let free = self.free(session, patience)?;
+                if free.is_empty() || most == 0 {
+                    return Ok(Vec::new());
                 }
+                let held = self.hold(session, free, most, patience)?;
+                if !held.is_empty() {
+                    return Ok(held);
+                }
+                // Others were faster with all of them: they may have given some back.
             }
         })
     }
 
-    /// How many items there are, those that are held included.
+    /// How many nodes with items there are, those that are held included.
     ///
     /// # Errors
     /// Those of every call.
     pub fn len(&self) -> Result<usize> {
-        self.site.patiently(self.site.deadline(), "len", |patience| {
-            let list = || op::GetChildren::new(&*self.entries.path);
-            let names = none_if_missing(self.site.ask(patience, list))?;
-            Ok(Entry::ordered(&names).len())
-        })
+        self.entries.len()
     }
 
     /// Whether there is no item.
@@ -188,34 +237,66 @@ impl LockingQueue {
         self.site.cancel();
     }
 
-    fn get_until(&self, deadline: Option<Instant>) -> Result<HeldItem> {
-        self.site.patiently(deadline, "get", |patience| {
+    fn put_one(&self, item: &[u8], priority: Option<i32>) -> Result<String> {
+        let names = self.entries.put_alike([item], priority)?;
+        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
+    }
+
+    fn get_one(&self, deadline: Option<Instant>) -> Result<HeldItem> {
+        loop {
+            if let Some(held) = self.get_until(1, deadline)?.into_iter().next() {
+                return Ok(held);
+            }
+        }
+    }
+
+    fn get_until(&self, most: usize, deadline: Option<Instant>) -> Result<Vec<HeldItem>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        self.in_a_session("get", deadline, |session, patience| self.get_in(session, most, patience))
+    }
+
+    /// Does `work` in the present session, and again in the next if that expires.
+    fn in_a_session<T>(
+        &self,
+        op: &'static str,
+        deadline: Option<Instant>,
+        work: impl Fn(&Session, &Patience<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.site.patiently(deadline, op, |patience| {
             loop {
                 let session = self.site.session(patience)?;
-                match self.get_in(&session, patience) {
+                match work(&session, patience) {
                     Err(Error::SessionExpired { .. }) if self.site.may_renew() => {
                         patience.check()?;
                     }
-                    held => return held,
+                    done => return done,
                 }
             }
         })
     }
 
-    fn get_in(&self, session: &Session, patience: &Patience<'_>) -> Result<HeldItem> {
+    fn get_in(
+        &self,
+        session: &Session,
+        most: usize,
+        patience: &Patience<'_>,
+    ) -> Result<Vec<HeldItem>> {
         loop {
             let mut free = self.free(session, patience)?;
             // Watches only where it has to be waited: to take them back costs two requests.
             if free.is_empty() {
                 let (taken, given_back) = self.watched(&self.taken, session, patience)?;
-                let (entries, came) = self.watched(&self.entries, session, patience)?;
-                free = self::free(&entries, &taken);
+                let (entries, came) = self.watched(&self.entries.site, session, patience)?;
+                free = self.free_of(&entries, &taken);
                 if free.is_empty() {
                     patience.wait_for(&[&given_back, &came])?;
                     continue;
                 }
             }
-            if let Some(held) = self.hold_first(session, free, patience)? {
+            let held = self.hold(session, free, most, patience)?;
+            if !held.is_empty() {
                 return Ok(held);
             }
         }
@@ -229,11 +310,11 @@ impl LockingQueue {
                 session.submit_until(list, patience.deadline)
             };
             // In this order: an item that is consumed in between is in neither list.
-            let (taken, entries) = (list(&self.taken)?, list(&self.entries)?);
+            let (taken, entries) = (list(&self.taken)?, list(&self.entries.site)?);
             let taken = none_if_missing(patience.wait(taken)?);
             let entries = none_if_missing(patience.wait(entries)?);
             match (entries, taken) {
-                (Ok(entries), Ok(taken)) => return Ok(free(&entries, &taken)),
+                (Ok(entries), Ok(taken)) => return Ok(self.free_of(&entries, &taken)),
                 (Err(error), _) | (_, Err(error)) if error.is_connection() => patience.check()?,
                 (Err(error), _) | (_, Err(error)) => return Err(error),
             }
@@ -258,165 +339,166 @@ impl LockingQueue {
         }
     }
 
+    /// The items that nobody holds, first to be served first.
+    fn free_of(&self, entries: &[String], taken: &[String]) -> Vec<Entry> {
+        let taken: HashSet<&str> = taken.iter().map(String::as_str).collect();
+        let mut free = self.entries.layout.ordered(entries);
+        free.retain(|entry| !taken.contains(entry.name.as_str()));
+        free
+    }
+
     /// Gets hold of the first that no other consumer is faster with.
-    fn hold_first(
+    fn hold(
         &self,
         session: &Session,
         free: Vec<Entry>,
+        most: usize,
         patience: &Patience<'_>,
-    ) -> Result<Option<HeldItem>> {
-        for entry in free {
-            // Kazoo has one mark for each consumer; here threads of one session compete as well.
-            let mark = NameStyle::Kazoo.unique("");
-            let hold = self.taken.below(&entry.name);
-            let made = OwnNode::make(&self.taken, session, &hold, mark.as_bytes(), patience)?;
-            let Some(hold) = made else { continue };
-            let path = self.entries.below(&entry.name);
-            match patience.ask(session, || op::GetData::new(path.as_str())) {
-                Ok((data, _)) => {
-                    let priority = entry.priority;
-                    let site = self.site.clone();
-                    return Ok(Some(HeldItem { site, hold, path, priority, data }));
+    ) -> Result<Vec<HeldItem>> {
+        let most = most.min(MOST_AT_ONCE);
+        let mut held = Vec::new();
+        let mut free = free.into_iter();
+        while held.len() < most {
+            let wanted: Vec<Entry> = free.by_ref().take(most - held.len()).collect();
+            if wanted.is_empty() {
+                break;
+            }
+            // Two round trips for all of them.
+            let mut reads = Vec::with_capacity(wanted.len());
+            for entry in wanted {
+                let read = op::GetData::new(self.entries.site.below(&entry.name));
+                reads.push((entry, session.submit_until(read, patience.deadline)?));
+            }
+            let mut attempts = Vec::with_capacity(reads.len());
+            for (entry, read) in reads {
+                if let Some(found) = self.found(session, &entry, read, patience)? {
+                    attempts.push(self.attempt(session, found, patience)?);
                 }
-                // Consumed since we looked; the drop of the hold takes it back.
-                Err(error) if error.code() == Some(Code::NoNode) => {}
-                Err(error) => return Err(error),
+            }
+            for attempt in attempts {
+                held.extend(self.finish(session, attempt, patience)?);
             }
         }
-        Ok(None)
-    }
-}
-
-/// An item that this process holds.
-///
-/// Dropping it lets others have it, in the background, again and again until the server answered or
-/// the session is gone; [`release`](Self::release) waits and tells.
-#[must_use = "dropping it lets others have the item"]
-#[derive(Debug)]
-pub struct HeldItem {
-    site: Site,
-    hold: OwnNode,
-    path: String,
-    priority: u16,
-    data: Vec<u8>,
-}
-
-impl HeldItem {
-    /// What was put.
-    pub fn data(&self) -> &[u8] {
-        &self.data
+        Ok(held)
     }
 
-    /// 0 to 999; the smaller is served first.
-    pub fn priority(&self) -> u16 {
-        self.priority
-    }
-
-    /// The path of the item's node.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The session that holds the item.
-    pub fn session(&self) -> &Session {
-        &self.hold.session
-    }
-
-    /// A number larger than that of every earlier hold of this item: the transaction (czxid) that
-    /// made the hold.
-    pub fn fence(&self) -> i64 {
-        self.hold.czxid
-    }
-
-    /// Whether this process may go on with the item: its session is not lost, by word of a server or
-    /// by this process's own clock. Asks no server.
-    pub fn is_held(&self) -> bool {
-        self.hold.session.is_sure()
-    }
-
-    /// Begins a transaction that goes through only while the item is held; index 0 checks that.
-    pub fn transaction(&self) -> ClientTransaction<'_> {
-        self.hold.session.transaction().check(&*self.hold.path, Version::Any)
-    }
-
-    /// Takes the item out of the queue, for good.
-    ///
-    /// # Errors
-    /// * [`RecipeError::NotHeld`]: the hold was lost; another has the item, or will have it.
-    /// * [`Error::SessionExpired`]: the hold went with its session. Where
-    ///   [`applied`](Error::applied) is [`Unknown`](Applied::Unknown) the item may be consumed.
-    /// * [`Error::Timeout`]: no answer by the deadline of the client's calls.
-    ///
-    /// # Blocking
-    /// Until the deadline of the client's calls at most.
-    pub fn consume(self) -> Result<()> {
-        self.consume_with(Transaction::new())
-    }
-
-    /// As [`consume`](Self::consume), in one transaction with `more`: what comes of the work is
-    /// written if, and only if, the item is consumed. The members of `more` come after the two of
-    /// the queue's, from index 2 on.
-    ///
-    /// # Errors
-    /// As [`consume`](Self::consume), and [`Error::Transaction`] if a member of `more` is refused:
-    /// then nothing was done, and others can have the item.
-    pub fn consume_with(mut self, more: Transaction<'_>) -> Result<()> {
-        let site = self.site.clone();
-        site.patiently(site.deadline(), "consume", |patience| {
-            let session = self.hold.session.clone();
-            loop {
-                let (item, hold) = (self.path.as_str(), &*self.hold.path);
-                let consume = || {
-                    let own = Transaction::new().delete(item, Version::Any);
-                    own.delete(hold, Version::Any).and(more.clone())
-                };
-                let Err(error) = site.write(&session, patience, consume) else {
-                    self.hold.disarm();
-                    return Ok(());
-                };
-                match &error {
-                    Error::Transaction { index: 0 | 1, code: Code::NoNode, .. } => {
-                        return Err(Error::Recipe { why: RecipeError::NotHeld, at: patience.at() });
-                    }
-                    _ if error.applied() == Applied::No || !error.is_connection() => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-                // The answer was lost. While our hold is there nobody else may take the item out:
-                // it is gone if we did it.
-                patience.ask(&session, || op::Sync::new(item))?;
-                if patience.ask(&session, || op::Exists::new(item))?.is_none() {
-                    self.hold.disarm();
-                    return Ok(());
-                }
+    /// What was read of an item; `None` if it was consumed since we looked.
+    fn found(
+        &self,
+        session: &Session,
+        entry: &Entry,
+        read: Pending<(Vec<u8>, Stat)>,
+        patience: &Patience<'_>,
+    ) -> Result<Option<Found>> {
+        let path = self.entries.site.below(&entry.name);
+        let read = match patience.wait(read)? {
+            Err(error) if error.is_connection() => {
+                patience.ask(session, || op::GetData::new(path.as_str()))
             }
-        })
+            read => read,
+        };
+        let (whole, stat) = match read {
+            Err(error) if error.code() == Some(Code::NoNode) => return Ok(None),
+            read => read?,
+        };
+        let items = self.entries.layout.unpack(&whole);
+        let Some(items) = items else {
+            return Err(Error::Recipe { why: RecipeError::Unreadable, at: At::new("get", path) });
+        };
+        let Some((first, rest)) = items.split_first() else {
+            // Curator lets nothing be put, too: that is nobody's work.
+            let delete = || op::Delete::new(path.as_str()).version(stat.version);
+            return match patience.ask(session, delete) {
+                Err(error) if !matches!(error.code(), Some(Code::NoNode | Code::BadVersion)) => {
+                    Err(error)
+                }
+                _ => Ok(None),
+            };
+        };
+        let item = first.to_vec();
+        let rest = (!rest.is_empty()).then(|| parcel::pack(rest));
+        let name = entry.name.clone();
+        let (priority, version) = (entry.priority(), stat.version);
+        Ok(Some(Found { path, name, priority, version, whole, item, rest }))
     }
 
-    /// Lets others have the item, and waits for the server's word.
-    ///
-    /// # Errors
-    /// * [`RecipeError::NotHeld`]: it was not held any more.
-    /// * [`Error::SessionExpired`]: the hold went with its session.
-    /// * [`Error::Timeout`]: not done by the deadline of the client's calls; it goes on in the
-    ///   background.
-    ///
-    /// # Blocking
-    /// Until the deadline of the client's calls at most.
-    pub fn release(mut self) -> Result<()> {
-        let site = self.site.clone();
-        site.patiently(site.deadline(), "release", |patience| self.hold.leave(patience))
+    /// Begins to get hold of an item.
+    fn attempt(&self, session: &Session, found: Found, patience: &Patience<'_>) -> Result<Attempt> {
+        let is_rewritten = found.whole.len() <= MOST_REWRITTEN;
+        self.attempt_as(session, found, is_rewritten, patience)
+    }
+
+    fn attempt_as(
+        &self,
+        session: &Session,
+        found: Found,
+        is_rewritten: bool,
+        patience: &Patience<'_>,
+    ) -> Result<Attempt> {
+        // Kazoo has one mark for each consumer; here threads of one session compete as well.
+        let mark = NameStyle::Kazoo.unique("");
+        let hold = self.taken.below(&found.name);
+        let path = found.path.clone();
+        let own = match is_rewritten {
+            true => Transaction::new().set_data(path, found.whole.clone(), found.version),
+            false => Transaction::new().check(path, found.version),
+        };
+        let making = OwnNode::begin(&self.taken, session, &hold, mark.as_bytes(), own, patience)?;
+        Ok(Attempt { making, found, is_rewritten })
+    }
+
+    /// The item, or `None` if another was faster.
+    fn finish(
+        &self,
+        session: &Session,
+        attempt: Attempt,
+        patience: &Patience<'_>,
+    ) -> Result<Option<HeldItem>> {
+        let Attempt { making, found, is_rewritten } = attempt;
+        match making.finish(&self.taken, patience) {
+            Ok(hold) => Ok(hold.map(|hold| HeldItem {
+                site: self.site.clone(),
+                hold,
+                path: found.path,
+                version: found.version.wrapping_add(i32::from(is_rewritten)),
+                priority: found.priority,
+                data: found.item,
+                rest: found.rest,
+            })),
+            // Consumed, or held and given back, since we looked.
+            Err(Error::Transaction { index: 2, code: Code::NoNode | Code::BadVersion, .. }) => {
+                Ok(None)
+            }
+            Err(Error::Transaction { index: 2, code: Code::NoAuth, .. }) if is_rewritten => {
+                let attempt = self.attempt_as(session, found, false, patience)?;
+                self.finish(session, attempt, patience)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
-/// The items that nobody holds, first to be served first.
-fn free(entries: &[String], taken: &[String]) -> Vec<Entry> {
-    let taken: std::collections::HashSet<&str> = taken.iter().map(String::as_str).collect();
-    let mut free = Entry::ordered(entries);
-    free.retain(|entry| !taken.contains(entry.name.as_str()));
-    free
+/// An item that may be free.
+struct Found {
+    path: String,
+    name: String,
+    priority: i32,
+    version: i32,
+    /// What is in its node: the item, and what else was put with it.
+    whole: Vec<u8>,
+    item: Vec<u8>,
+    rest: Option<Vec<u8>>,
 }
+
+/// An item of which somebody is getting hold.
+struct Attempt {
+    making: Making,
+    found: Found,
+    is_rewritten: bool,
+}
+
+/// An item that is larger is not written again when it is held.
+const MOST_REWRITTEN: usize = 64 * 1024;
 
 fn none_if_missing(listed: Result<Vec<String>>) -> Result<Vec<String>> {
     match listed {

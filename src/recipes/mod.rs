@@ -24,6 +24,7 @@
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
 //! | [`Queue`] | items that are taken out; with priorities |
+//! | [`DelayQueue`], [`IdQueue`] | items that wait for their time, or can be taken back by id; Curator's |
 //! | [`LockingQueue`] | items that are held while they are worked on, and come back if that fails |
 //!
 //! Each has a form that waits until the deadline of the client's calls (`acquire`), one that waits
@@ -72,6 +73,7 @@ mod cache;
 mod configuration;
 pub(crate) mod contender;
 mod counter;
+mod delay_queue;
 mod delayed_lock;
 mod discovery;
 mod double_barrier;
@@ -80,6 +82,8 @@ mod entries;
 mod follower;
 mod group;
 mod guard;
+mod held_item;
+mod id_queue;
 mod json;
 mod keeper;
 mod lease;
@@ -90,6 +94,7 @@ mod lookout;
 mod mirror;
 mod multilock;
 mod own_node;
+mod parcel;
 mod partition;
 mod partitioner;
 mod party;
@@ -104,8 +109,11 @@ mod rwlock;
 mod semaphore;
 mod sequencer;
 mod shared_count;
+mod shelf;
 mod sight;
 mod site;
+mod takes;
+mod wall_clock;
 mod watches;
 
 pub use atomic::{AtomicValue, Change};
@@ -113,16 +121,19 @@ pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvents};
 pub use configuration::{Configuration, ConfigurationProblem};
 pub use counter::{BinaryNumber, Counter, Number};
+pub use delay_queue::{DelayQueue, DelayedItem};
 pub use delayed_lock::{DelayedGuard, DelayedLock};
 pub use discovery::{Discovery, Picker, Registration, ServiceCache, ServiceInstance, ServiceKind};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use election::{CloseMode, Election, Latch, Leadership, Observer};
 pub use group::GroupMember;
 pub use guard::{Hold, LockGuard};
+pub use held_item::HeldItem;
+pub use id_queue::{IdItem, IdQueue};
 pub use lease::{HeldLease, Lease, LeaseHolder, MultiLease};
 pub use line::Contender;
 pub use lock::Lock;
-pub use locking_queue::{HeldItem, LockingQueue};
+pub use locking_queue::LockingQueue;
 pub use mirror::CacheEvent;
 pub use multilock::{MultiLock, MultiLockGuard};
 pub use partition::{Partition, PartitionState};

@@ -8,8 +8,10 @@
 
 use std::sync::Arc;
 
+use crate::client::Pending;
 use crate::client::op::{self, CreateMode};
 use crate::client::session::Session;
+use crate::client::transaction::{OpResult, Transaction};
 use crate::error::{Applied, Error, RecipeError, Result};
 use crate::proto::code::Code;
 use crate::proto::stat::Stat;
@@ -79,18 +81,53 @@ impl OwnNode {
                     return Err(error);
                 }
             }
-            match patience.ask(session, || op::GetData::new(path)) {
-                Ok((found, stat)) if stat.ephemeral_owner == session.id() && found == data => {
-                    return node.of(&stat, patience).map(Some);
-                }
-                Ok(_) => {
-                    node.armed = false;
-                    return Ok(None);
-                }
-                Err(error) if error.code() == Some(Code::NoNode) => {}
-                Err(error) => return Err(error),
-            }
+            node = match node.look(patience)? {
+                Looked::Settled(made) => return Ok(made),
+                Looked::Missing(node) => node,
+            };
         }
+    }
+
+    /// Looks what became of a create that was not answered.
+    fn look(mut self, patience: &Patience<'_>) -> Result<Looked> {
+        match patience.ask(&self.session, || op::GetData::new(&*self.path)) {
+            Ok((found, stat))
+                if stat.ephemeral_owner == self.session.id() && *found == *self.data =>
+            {
+                self.of(&stat, patience).map(Some).map(Looked::Settled)
+            }
+            Ok(_) => {
+                self.armed = false;
+                Ok(Looked::Settled(None))
+            }
+            Err(error) if error.code() == Some(Code::NoNode) => Ok(Looked::Missing(self)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins to make the node in one transaction with `more`, whose members come from index 2 on.
+    /// Does not wait, so that several can be under way.
+    ///
+    /// The data are written twice, and so the node's version is [`WRITTEN_TWICE`]: a check of it
+    /// tells the node from one that another client made under its name.
+    pub(crate) fn begin(
+        site: &Site,
+        session: &Session,
+        path: &str,
+        data: &[u8],
+        more: Transaction<'static>,
+        patience: &Patience<'_>,
+    ) -> Result<Making> {
+        let all = written_twice(site, path, data, more.clone());
+        let pending = session.submit_until(all, patience.deadline)?;
+        let node = Self {
+            session: session.clone(),
+            path: path.into(),
+            czxid: 0,
+            data: data.into(),
+            armed: true,
+        };
+        Ok(Making { node, more, pending })
     }
 
     /// If it is of the session that was meant; not so where the session began on a server that had
@@ -115,6 +152,77 @@ impl OwnNode {
     pub(crate) fn disarm(&mut self) {
         self.armed = false;
     }
+}
+
+enum Looked {
+    /// It is ours, or somebody else has the name.
+    Settled(Option<OwnNode>),
+    /// There is none.
+    Missing(OwnNode),
+}
+
+/// The version of a node that [`OwnNode::begin`] makes. Those of others are made with version 0, and
+/// nobody writes to them.
+pub(crate) const WRITTEN_TWICE: i32 = 1;
+
+/// A node that is being made; its drop deletes it in the background.
+pub(crate) struct Making {
+    node: OwnNode,
+    more: Transaction<'static>,
+    pending: Pending<Vec<OpResult>>,
+}
+
+impl Making {
+    /// Waits until it is made; makes its parents if they are missing. `None` if somebody else has
+    /// the name.
+    ///
+    /// Fails if a member of `more` was refused, with its index; then there is no node.
+    pub(crate) fn finish(self, site: &Site, patience: &Patience<'_>) -> Result<Option<OwnNode>> {
+        let Self { mut node, more, mut pending } = self;
+        let mut is_unsure = false;
+        loop {
+            match patience.wait(pending)? {
+                Ok(results) => match results.get(1).and_then(OpResult::stat) {
+                    Some(stat) => return node.of(stat, patience).map(Some),
+                    None => is_unsure = true,
+                },
+                Err(Error::Transaction { index: 0, code: Code::NodeExists, .. }) => {
+                    if !is_unsure {
+                        node.armed = false;
+                        return Ok(None);
+                    }
+                    node = match node.look(patience)? {
+                        Looked::Settled(made) => return Ok(made),
+                        Looked::Missing(node) => node,
+                    };
+                }
+                Err(Error::Transaction { index: 0, code: Code::NoNode, .. }) => {
+                    site.ensure_above(patience, &node.path)?;
+                }
+                Err(error) if error.is_connection() => {
+                    is_unsure |= error.applied() == Applied::Unknown;
+                }
+                Err(error) => {
+                    node.armed = is_unsure || error.applied() != Applied::No;
+                    return Err(error);
+                }
+            }
+            patience.check()?;
+            let all = written_twice(site, &node.path, &node.data, more.clone());
+            pending = node.session.submit_until(all, patience.deadline)?;
+        }
+    }
+}
+
+fn written_twice<'a>(
+    site: &Site,
+    path: &'a str,
+    data: &'a [u8],
+    more: Transaction<'a>,
+) -> Transaction<'a> {
+    let create = op::Create::new(path).mode(CreateMode::Ephemeral).data(data);
+    let create = create.acl(site.acl.iter().cloned());
+    Transaction::new().op(create).set_data(path, data, 0).and(more)
 }
 
 impl Drop for OwnNode {

@@ -4,20 +4,19 @@
 //! <path>/entry-<priority>-<sequence>      persistent, holds the item
 //! ```
 //!
-//! The layout of Kazoo's `Queue`.
+//! The layout of Kazoo's `Queue`; see [`Queue::name_style`] and [`Queue::simple`] for others.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::client::op::{self, Version};
-use crate::client::transaction::Transaction;
-use crate::error::{Applied, Error, Result};
+use crate::error::{Error, Result};
 use crate::proto::acl::Acl;
-use crate::proto::code::Code;
-use crate::recipes::entries::{self, DEFAULT_PRIORITY, Entry};
-use crate::recipes::patience::Patience;
+use crate::recipes::entries::Layout;
+use crate::recipes::role::NameStyle;
+use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
+use crate::recipes::takes::takes;
 
 /// A queue: first in, first out, within each priority.
 ///
@@ -25,7 +24,7 @@ use crate::recipes::site::Site;
 /// * An item is taken by one consumer at most: whoever deletes it has it.
 /// * Of several items put, or taken, together, all are or none.
 /// * If the answer to a put or a take is lost and nobody can tell whether it was done, the error
-///   says so ([`Applied::Unknown`]); it is not done twice.
+///   says so ([`Applied::Unknown`](crate::Applied::Unknown)); it is not done twice.
 ///
 /// # What it does not promise
 /// * That a taken item is worked on: if its consumer dies it is lost, and so it may be with an error
@@ -46,10 +45,21 @@ use crate::recipes::site::Site;
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
 ///
+/// # Layouts
+/// | | node | priorities | who else |
+/// |---|---|---|---|
+/// | default | `entry-100-0000000007` | 0 to 999, 100 if none is said | Kazoo `Queue` |
+/// | [`NameStyle::Curator`] | `queue-0000000007` | none: served before all that have one | Curator `DistributedQueue` |
+/// | | `queue-1000000640000000007` | any | Curator `DistributedPriorityQueue` |
+/// | [`simple`](Self::simple) | `qn-0000000007` | none | Curator `SimpleDistributedQueue`, ZooKeeper's own `DistributedQueue` |
+///
+/// Children of other names are passed by. See [`DelayQueue`](super::DelayQueue) and
+/// [`IdQueue`](super::IdQueue) for Curator's other two.
+///
 /// Costs one round trip to put, however many; three to take, however many.
 #[derive(Clone)]
 pub struct Queue {
-    site: Site,
+    shelf: Shelf,
 }
 
 /// What was taken out of a [`Queue`].
@@ -58,10 +68,19 @@ pub struct Queue {
 pub struct Item {
     /// What was put.
     pub data: Vec<u8>,
-    /// 0 to 999; the smaller is served first.
-    pub priority: u16,
-    /// The name that its node had.
+    /// The smaller is served first. 0 where the queue has no priorities; [`i32::MIN`] for what was
+    /// put without one in Curator's layout.
+    pub priority: i32,
+    /// The name that its node had. In Curator's layout others may have had it too: those that were
+    /// put at once.
     pub name: String,
+}
+
+impl Item {
+    fn of(taken: Taken) -> Self {
+        let (priority, name) = (taken.entry.priority(), taken.entry.name);
+        Self { data: taken.data, priority, name }
+    }
 }
 
 impl Queue {
@@ -70,41 +89,56 @@ impl Queue {
     /// # Errors
     /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
     pub fn new(client: &Client, path: &str) -> Result<Self> {
-        Ok(Self { site: Site::new(client, "queue", path)? })
+        let site = Site::new(client, "queue", path)?;
+        Ok(Self { shelf: Shelf::new(site, Layout::Kazoo) })
     }
 
-    /// The ACL of the nodes that are made, parents and items included. Defaults to everybody
-    /// everything.
-    pub fn acl(mut self, acl: impl IntoIterator<Item = Acl>) -> Self {
-        self.site.set_acl(acl);
+    /// How the nodes are called, and what they hold. Defaults to Kazoo's way.
+    ///
+    /// [`NameStyle::Curator`] is the layout of Curator's `DistributedQueue` and
+    /// `DistributedPriorityQueue`, which packs items before they are written. Where Curator's
+    /// `putMulti` put several at once into one node, they are taken out one by one all the same:
+    /// the rest is left in the node. (Curator's consumers do not look at it before something else
+    /// is put or taken; ours do.)
+    ///
+    /// Of Curator's options this is the queue without a `lockPath`; for one with it see
+    /// [`LockingQueue::curator`](super::LockingQueue::curator). `maxItems` is not looked at: ours put
+    /// without a bound.
+    pub fn name_style(mut self, style: NameStyle) -> Self {
+        self.shelf.layout = style.into();
         self
     }
 
-    /// The queue's path.
-    pub fn path(&self) -> &str {
-        &self.site.path
+    /// The layout of Curator's `SimpleDistributedQueue`, and of the `DistributedQueue` that comes
+    /// with ZooKeeper: no priorities, the items as they are.
+    pub fn simple(mut self) -> Self {
+        self.shelf.layout = Layout::Simple;
+        self
     }
 
-    /// Puts an item, with priority 100. Gives the name of its node.
+    /// Puts an item, with priority 100 in Kazoo's layout and with none in others. Gives the name of
+    /// its node.
     ///
     /// # Errors
-    /// * Where [`applied`](Error::applied) is [`Unknown`](Applied::Unknown): the item was put once or
-    ///   not at all.
-    /// * [`Error::Invalid`] if it is larger than the servers take; [`Code::NoAuth`] and the like.
+    /// * Where [`applied`](Error::applied) is [`Unknown`](crate::Applied::Unknown): the item was put
+    ///   once or not at all.
+    /// * [`Error::Invalid`] if it is larger than the servers take;
+    ///   [`Code::NoAuth`](crate::Code::NoAuth) and the like.
     pub fn put(&self, item: impl AsRef<[u8]>) -> Result<String> {
-        self.put_priority(item, DEFAULT_PRIORITY)
+        self.put_one(item.as_ref(), None)
     }
 
-    /// As [`put`](Self::put), with a priority from 0, served first, to 999.
+    /// As [`put`](Self::put), with a priority: the smaller is served first. From 0 to 999 in Kazoo's
+    /// layout, any in Curator's.
     ///
     /// # Errors
-    /// As [`put`](Self::put), and [`Error::Invalid`] for a priority of more than 999.
-    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: u16) -> Result<String> {
-        let names = self.put_all([item], priority)?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
+    /// As [`put`](Self::put), and [`Error::Invalid`] for a priority that the layout does not have.
+    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: i32) -> Result<String> {
+        self.put_one(item.as_ref(), Some(priority))
     }
 
-    /// Puts items, all or none, in this order. Gives the names of their nodes.
+    /// Puts items, all or none, in this order, with a priority, or with `None` as
+    /// [`put`](Self::put) does. Gives the names of their nodes.
     ///
     /// # Errors
     /// As [`put_priority`](Self::put_priority); together they must not be larger than the servers
@@ -112,204 +146,16 @@ impl Queue {
     pub fn put_all<I: AsRef<[u8]>>(
         &self,
         items: impl IntoIterator<Item = I>,
-        priority: u16,
+        priority: impl Into<Option<i32>>,
     ) -> Result<Vec<String>> {
         let items: Vec<I> = items.into_iter().collect();
-        let items: Vec<&[u8]> = items.iter().map(AsRef::as_ref).collect();
-        self.site.patiently(self.site.deadline(), "put", |patience| {
-            entries::put(&self.site, &items, priority, patience)
-        })
+        self.shelf.put_alike(items.iter().map(AsRef::as_ref), priority.into())
     }
 
-    /// Takes the first item out; waits for one, until the deadline of the client's calls.
-    ///
-    /// # Errors
-    /// * [`Error::Timeout`] if none came.
-    /// * [`RecipeError::Cancelled`](crate::RecipeError::Cancelled) after [`cancel`](Self::cancel).
-    /// * Where [`applied`](Error::applied) is [`Unknown`](Applied::Unknown): an item may have been
-    ///   taken out, and then is lost.
-    /// * [`Error::TooLarge`], [`Error::Closed`] and the like.
-    ///
-    /// # Blocking
-    /// Until the deadline of the client's calls at most (30 s by default).
-    pub fn take(&self) -> Result<Item> {
-        self.take_until(self.site.deadline())
-    }
-
-    /// As [`take`](Self::take), for `timeout` at most.
-    ///
-    /// # Errors
-    /// As [`take`](Self::take).
-    pub fn take_timeout(&self, timeout: Duration) -> Result<Item> {
-        self.take_until(Instant::now().checked_add(timeout))
-    }
-
-    /// Takes the first item out if there is one.
-    ///
-    /// # Errors
-    /// As [`take`](Self::take).
-    pub fn try_take(&self) -> Result<Option<Item>> {
-        Ok(self.try_take_all(1)?.into_iter().next())
-    }
-
-    /// Takes out the first items, `most` at most and never more than 1,000, all of them in one
-    /// transaction; none if there is none.
-    ///
-    /// # Errors
-    /// As [`take`](Self::take).
-    pub fn try_take_all(&self, most: usize) -> Result<Vec<Item>> {
-        self.site.patiently(self.site.deadline(), "take", |patience| {
-            loop {
-                let list = || op::GetChildren::new(&*self.site.path);
-                let names = match self.site.ask(patience, list) {
-                    Err(error) if error.code() == Some(Code::NoNode) => return Ok(Vec::new()),
-                    names => names?,
-                };
-                let entries = Entry::ordered(&names);
-                if entries.is_empty() || most == 0 {
-                    return Ok(Vec::new());
-                }
-                if let Some(items) = self.take_first(entries, most, patience)? {
-                    return Ok(items);
-                }
-            }
-        })
-    }
-
-    /// How many items there are.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn len(&self) -> Result<usize> {
-        self.site.patiently(self.site.deadline(), "len", |patience| {
-            match self.site.ask(patience, || op::GetChildren::new(&*self.site.path)) {
-                Err(error) if error.code() == Some(Code::NoNode) => Ok(0),
-                names => Ok(Entry::ordered(&names?).len()),
-            }
-        })
-    }
-
-    /// Whether there is no item.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    /// Ends the waits of all threads on this handle and its clones. A take that is on its way is
-    /// waited for.
-    pub fn cancel(&self) {
-        self.site.cancel();
-    }
-
-    fn take_until(&self, deadline: Option<Instant>) -> Result<Item> {
-        self.site.patiently(deadline, "take", |patience| {
-            loop {
-                let entries = self.await_entries(patience)?;
-                if let Some(items) = self.take_first(entries, 1, patience)? {
-                    if let Some(item) = items.into_iter().next() {
-                        return Ok(item);
-                    }
-                }
-            }
-        })
-    }
-
-    /// Lists the items, once there are some. Leaves a watch only where it has to wait: to take one
-    /// back costs a request.
-    fn await_entries(&self, patience: &Patience<'_>) -> Result<Vec<Entry>> {
-        let path = &*self.site.path;
-        match self.site.ask(patience, || op::GetChildren::new(path)) {
-            Err(error) if error.code() == Some(Code::NoNode) => {}
-            names => {
-                let entries = Entry::ordered(&names?);
-                if !entries.is_empty() {
-                    return Ok(entries);
-                }
-            }
-        }
-        loop {
-            let list = |watcher| op::GetChildren::new(path).watcher(watcher);
-            let (names, watch) = match self.site.watch(patience, list) {
-                Err(error) if error.code() == Some(Code::NoNode) => {
-                    self.site.ensure(patience, path)?;
-                    continue;
-                }
-                listed => listed?,
-            };
-            let entries = Entry::ordered(&names);
-            if !entries.is_empty() {
-                return Ok(entries);
-            }
-            patience.wait_for(&[&watch])?;
-        }
-    }
-
-    /// Reads the first `most` items, then deletes them: `None` if another consumer was faster with
-    /// one of them.
-    fn take_first(
-        &self,
-        mut entries: Vec<Entry>,
-        most: usize,
-        patience: &Patience<'_>,
-    ) -> Result<Option<Vec<Item>>> {
-        entries.truncate(most.min(MOST_AT_ONCE));
-        let mut reads = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let read = op::GetData::new(self.site.below(&entry.name));
-            reads.push(self.site.client.submit_until(read, patience.deadline)?);
-        }
-        let mut items = Vec::with_capacity(entries.len());
-        for (entry, read) in entries.into_iter().zip(reads) {
-            let data = match patience.wait(read)? {
-                Ok((data, _)) => data,
-                Err(error) if error.code() == Some(Code::NoNode) => return Ok(None),
-                Err(Error::SessionExpired { .. }) if self.site.may_renew() => return Ok(None),
-                Err(error) if error.is_connection() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            items.push(Item { data, priority: entry.priority, name: entry.name });
-        }
-        Ok(self.delete(&items, patience)?.then_some(items))
-    }
-
-    /// `false` if they surely are not ours, and not deleted by us.
-    fn delete(&self, items: &[Item], patience: &Patience<'_>) -> Result<bool> {
-        let all = || {
-            items.iter().fold(Transaction::new(), |all, item| {
-                all.delete(self.site.below(&item.name), Version::Any)
-            })
-        };
-        let error = match self.site.write(&self.site.client, patience, all) {
-            Ok(_) => return Ok(true),
-            Err(error) if error.code() == Some(Code::NoNode) => return Ok(false),
-            Err(error) => error,
-        };
-        if error.applied() == Applied::No || error.is_terminal() {
-            return Err(error);
-        }
-        // The answer was lost. If the first is there still, all are, and the servers take nothing
-        // more from the old connection.
-        let Some(first) = items.first() else { return Ok(false) };
-        let first = self.site.below(&first.name);
-        let look = self
-            .site
-            .ask(patience, || op::Sync::new(&*self.site.path))
-            .and_then(|_| self.site.ask(patience, || op::Exists::new(first.as_str())));
-        match look {
-            Ok(Some(_)) => Ok(false),
-            // By us or by another: nobody can tell.
-            _ => Err(error),
-        }
+    fn put_one(&self, item: &[u8], priority: Option<i32>) -> Result<String> {
+        let names = self.shelf.put_alike([item], priority)?;
+        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
     }
 }
 
-/// Deletes in one transaction: some 100 KiB with paths of 100 bytes, well below the servers' limit.
-const MOST_AT_ONCE: usize = 1_000;
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("path", &self.site.path).finish_non_exhaustive()
-    }
-}
+takes!(Queue, Item, "the first item", "the first items");

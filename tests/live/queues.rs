@@ -441,12 +441,12 @@ fn e4_lost_answers_hold_an_item_once_and_leave_no_hold_behind() {
     let client = yard.through(&proxy).connect().expect("serves");
     let queue = locking(&client);
     queue.put_all(["a", "b"], 100).expect("put");
-    for code in [op::CREATE2, op::GET_DATA, op::GET_CHILDREN] {
+    for code in [op::MULTI, op::GET_DATA, op::GET_CHILDREN] {
         proxy.drop_reply_to(code);
         let held = queue.get().expect("there");
         assert_eq!(text(held.data()), "a", "{code}");
         assert_eq!(children(&yard, "/a/queue/taken").len(), 1);
-        proxy.drop_reply_to(op::DELETE);
+        proxy.drop_reply_to(op::MULTI);
         held.release().expect("held");
         await_children(&yard, "/a/queue/taken", 0);
     }
@@ -464,7 +464,7 @@ fn e4_lost_answers_hold_an_item_once_and_leave_no_hold_behind() {
     }
     // Given up on the way.
     queue.put("c").expect("put");
-    for code in [op::CREATE2, op::GET_DATA] {
+    for code in [op::MULTI, op::GET_DATA] {
         let caught = proxy.caught().len();
         proxy.once(Way::ToServer, Pick::Op(code), 1, Act::Hold);
         assert_late(queue.get_timeout(scaled(ms(150))));

@@ -50,7 +50,7 @@ fn numbered(who: &str, count: usize) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Puts from both sides, in turn; gives the items in the order in which they are to be served.
-fn put_all_sorts(python: &Kazoo, name: &str, put: impl Fn(&str, u16)) -> Vec<String> {
+fn put_all_sorts(python: &Kazoo, name: &str, put: impl Fn(&str, i32)) -> Vec<String> {
     let mut items = Vec::new();
     for (number, priority) in [100, 999, 0, 100, 0, 999, 7, 100].into_iter().enumerate() {
         let theirs = format!("python {number}");

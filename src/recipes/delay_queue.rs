@@ -1,0 +1,154 @@
+//! A queue whose items wait until their time has come.
+//!
+//! ```text
+//! <path>/queue-|<ms since 1970, in hex>|<sequence>      persistent, holds the item, packed
+//! ```
+//!
+//! The layout of Curator's `DistributedDelayQueue`.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::proto::acl::Acl;
+use crate::recipes::entries::{self, Layout};
+use crate::recipes::shelf::{Shelf, Taken};
+use crate::recipes::site::Site;
+use crate::recipes::takes::takes;
+use crate::recipes::wall_clock;
+
+/// A queue whose items are not taken out before their time.
+///
+/// They come in the order of their times; those of one millisecond in the order of putting.
+///
+/// # What it promises
+/// * What [`Queue`](super::Queue) promises: an item is taken by one consumer at most, several
+///   together all or none, and where nobody can tell whether it was done the error says so.
+/// * Whoever waits wakes for an item that is put meanwhile and is due earlier than all others.
+///
+/// # Whose clock counts
+/// The time is written into the node by the clock of whoever puts, and read by the clock of whoever
+/// takes: the time of day of these machines, no server's. So an item comes too early or too late by
+/// as much as the two clocks differ. A clock that is set while somebody waits is noticed within a
+/// second.
+///
+/// # What it does not promise
+/// * That an item comes at its time exactly: it comes some time after it, to whoever waits or asks
+///   first. All that wait for the same item wake at its time.
+/// * What [`Queue`](super::Queue) does not promise: a taken item is lost with its consumer, who
+///   waits is served in no order, the list of all items must fit into one answer.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use zookeeper_blocking::{Client, recipes::DelayQueue};
+///
+/// let zk = Client::connect("localhost:2181")?;
+/// let queue = DelayQueue::new(&zk, "/app/reminders")?;
+/// queue.put("tea is ready", Duration::from_secs(180))?;
+/// let item = queue.take_timeout(Duration::from_secs(200))?;
+/// println!("{}", String::from_utf8_lossy(&item.data));
+/// # Ok::<(), zookeeper_blocking::Error>(())
+/// ```
+///
+/// # Interop
+/// With Curator's `DistributedDelayQueue` without a `lockPath`, both ways; several items that its
+/// `putMulti` put at once are taken out one by one. A name that Curator cannot read is due at once
+/// for it; ours pass it by.
+///
+/// Costs one round trip to put, however many; three to take, however many.
+#[derive(Clone)]
+pub struct DelayQueue {
+    shelf: Shelf,
+}
+
+/// What was taken out of a [`DelayQueue`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DelayedItem {
+    /// What was put.
+    pub data: Vec<u8>,
+    /// When it was due, by the clock of whoever put it.
+    pub due: SystemTime,
+    /// The name that its node had. Others may have had it too: those that Curator put at once.
+    pub name: String,
+}
+
+impl DelayedItem {
+    fn of(taken: Taken) -> Self {
+        let due = wall_clock::time_of(taken.entry.rank);
+        Self { data: taken.data, due, name: taken.entry.name }
+    }
+}
+
+impl DelayQueue {
+    /// The queue at `path`. Nothing is sent yet; its node is made when it is first needed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
+    pub fn new(client: &Client, path: &str) -> Result<Self> {
+        let site = Site::new(client, "delay_queue", path)?;
+        Ok(Self { shelf: Shelf::new(site, Layout::Delay) })
+    }
+
+    /// Puts an item that is due after `delay`. Gives the name of its node.
+    ///
+    /// # Errors
+    /// As [`Queue::put`](super::Queue::put), and [`Error::Invalid`] for a delay that no clock shows.
+    pub fn put(&self, item: impl AsRef<[u8]>, delay: Duration) -> Result<String> {
+        self.put_one(item.as_ref(), wall_clock::after(delay))
+    }
+
+    /// Puts an item that is due at `time`, which may have passed. Gives the name of its node.
+    ///
+    /// # Errors
+    /// As [`Queue::put`](super::Queue::put), and [`Error::Invalid`] for a time that is not after
+    /// 1970.
+    pub fn put_at(&self, item: impl AsRef<[u8]>, time: SystemTime) -> Result<String> {
+        self.put_one(item.as_ref(), Some(time))
+    }
+
+    /// Puts items that are due after `delay`, all or none, to come in this order. Gives the names of
+    /// their nodes.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); together they must not be larger than the servers take.
+    pub fn put_all<I: AsRef<[u8]>>(
+        &self,
+        items: impl IntoIterator<Item = I>,
+        delay: Duration,
+    ) -> Result<Vec<String>> {
+        let items: Vec<I> = items.into_iter().collect();
+        self.put_due(items.iter().map(AsRef::as_ref), wall_clock::after(delay))
+    }
+
+    /// When the first item is due, or was; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub fn first_due(&self) -> Result<Option<SystemTime>> {
+        self.shelf.site.patiently(self.shelf.site.deadline(), "first_due", |patience| {
+            let entries = self.shelf.list(patience)?;
+            Ok(entries.first().map(|first| wall_clock::time_of(first.rank)))
+        })
+    }
+
+    fn put_one(&self, item: &[u8], time: Option<SystemTime>) -> Result<String> {
+        let names = self.put_due([item], time)?;
+        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
+    }
+
+    fn put_due<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a [u8]>,
+        time: Option<SystemTime>,
+    ) -> Result<Vec<String>> {
+        let Some(ms) = time.and_then(wall_clock::ms_of) else {
+            let why = "an item is due after 1970, at a time that a clock shows";
+            return Err(Error::invalid("put", self.path(), why));
+        };
+        self.shelf.put_under(&entries::due_prefix(ms), items)
+    }
+}
+
+takes!(DelayQueue, DelayedItem, "the first item that is due", "the first items that are due");
