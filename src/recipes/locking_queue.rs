@@ -369,11 +369,13 @@ impl LockingQueue {
                 let read = op::GetData::new(self.entries.site.below(&entry.name));
                 reads.push((entry, session.submit_until(read, patience.deadline)?));
             }
-            let mut attempts = Vec::with_capacity(reads.len());
+            let mut all_found = Vec::with_capacity(reads.len());
             for (entry, read) in reads {
-                if let Some(found) = self.found(session, &entry, read, patience)? {
-                    attempts.push(self.attempt(session, found, patience)?);
-                }
+                all_found.extend(self.found(session, &entry, read, patience)?);
+            }
+            let mut attempts = Vec::with_capacity(all_found.len());
+            for found in all_found {
+                attempts.push(self.attempt(session, found, patience)?);
             }
             for attempt in attempts {
                 held.extend(self.finish(session, attempt, patience)?);

@@ -9,11 +9,15 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
@@ -36,8 +40,18 @@ import org.apache.curator.framework.recipes.locks.Lease;
 import org.apache.curator.framework.recipes.locks.Revoker;
 import org.apache.curator.framework.recipes.nodes.GroupMember;
 import org.apache.curator.framework.recipes.nodes.PersistentNode;
+import org.apache.curator.framework.recipes.queue.DistributedDelayQueue;
+import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
+import org.apache.curator.framework.recipes.queue.DistributedPriorityQueue;
+import org.apache.curator.framework.recipes.queue.DistributedQueue;
+import org.apache.curator.framework.recipes.queue.MultiItem;
+import org.apache.curator.framework.recipes.queue.QueueBuilder;
+import org.apache.curator.framework.recipes.queue.QueueConsumer;
+import org.apache.curator.framework.recipes.queue.QueueSerializer;
+import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
+import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.zookeeper.CreateMode;
 
@@ -123,6 +137,11 @@ public class Driver {
                 SharedCount most = new SharedCount(zk, words[2], Integer.parseInt(words[3]));
                 most.start();
                 return semaphore(new InterProcessSemaphoreV2(zk, path, most));
+            case "delay":
+            case "id":
+            case "priority":
+            case "queue":
+                return queue(zk, kind, path, words[2], words.length > 3 ? words[3] : null);
             case "double":
                 return both(new DistributedDoubleBarrier(zk, path, Integer.parseInt(words[2])));
             case "int":
@@ -147,6 +166,8 @@ public class Driver {
                 return rwlock(new InterProcessReadWriteLock(zk, path, bytes(words[2])));
             case "semaphore":
                 return semaphore(new InterProcessSemaphoreV2(zk, path, Integer.parseInt(words[2])));
+            case "simple":
+                return simple(new SimpleDistributedQueue(zk, path));
             default:
                 throw new IllegalArgumentException(kind);
         }
@@ -249,6 +270,94 @@ public class Driver {
                 "await", words -> node.waitForInitialCreate(ms(words[0]), TimeUnit.MILLISECONDS),
                 "close", done(words -> node.close()),
                 "set", done(words -> node.setData(bytes(words[0]))));
+    }
+
+    /**
+     * One of the queues with a consumer of its own thread. The role is what this one does: `put` has
+     * no consumer, `take` consumes at once, `hold` waits in each item for the verb `go`.
+     */
+    static Map<String, Verb> queue(
+            CuratorFramework zk, String kind, String path, String role, String lock)
+            throws Exception {
+        BlockingQueue<String> taken = new LinkedBlockingQueue<>();
+        Semaphore go = new Semaphore(0);
+        AtomicBoolean fails = new AtomicBoolean();
+        QueueConsumer<String> consumer = new QueueConsumer<String>() {
+            @Override
+            public void consumeMessage(String item) throws Exception {
+                taken.add(item);
+                if (role.equals("hold")) go.acquire();
+                if (fails.getAndSet(false)) throw new Exception(item);
+            }
+
+            @Override
+            public void stateChanged(CuratorFramework client, ConnectionState state) {}
+        };
+        QueueSerializer<String> serializer = new QueueSerializer<String>() {
+            @Override
+            public byte[] serialize(String item) {
+                return bytes(item);
+            }
+
+            @Override
+            public String deserialize(byte[] bytes) {
+                return text(bytes);
+            }
+        };
+        QueueBuilder<String> builder = QueueBuilder
+                .builder(zk, role.equals("put") ? null : consumer, serializer, path)
+                .putInBackground(false);
+        if (lock != null) builder.lockPath(lock);
+        Map<String, Verb> verbs = new HashMap<>();
+        verbs.put("taken", words -> taken.poll(ms(words[0]), TimeUnit.MILLISECONDS));
+        verbs.put("go", done(words -> go.release()));
+        verbs.put("fail", done(words -> fails.set(true)));
+        switch (kind) {
+            case "delay":
+                DistributedDelayQueue<String> delay = builder.buildDelayQueue();
+                delay.start();
+                verbs.put("close", done(words -> delay.close()));
+                verbs.put("put", done(words -> delay.put(words[0], ms(words[1]))));
+                verbs.put("put_multi", done(words -> delay.putMulti(multi(words[0]), ms(words[1]))));
+                break;
+            case "id":
+                DistributedIdQueue<String> ids = builder.buildIdQueue();
+                ids.start();
+                verbs.put("close", done(words -> ids.close()));
+                verbs.put("put", done(words -> ids.put(words[0], words[1])));
+                verbs.put("remove", words -> ids.remove(words[0]));
+                break;
+            case "priority":
+                DistributedPriorityQueue<String> sorted = builder.buildPriorityQueue(0);
+                sorted.start();
+                verbs.put("close", done(words -> sorted.close()));
+                verbs.put("put", done(words -> sorted.put(words[0], Integer.parseInt(words[1]))));
+                break;
+            default:
+                DistributedQueue<String> queue = builder.buildQueue();
+                queue.start();
+                verbs.put("close", done(words -> queue.close()));
+                verbs.put("put", done(words -> queue.put(words[0])));
+                verbs.put("put_multi", done(words -> queue.putMulti(multi(words[0]))));
+        }
+        return verbs;
+    }
+
+    static MultiItem<String> multi(String items) {
+        Iterator<String> all = Arrays.asList(items.split(",")).iterator();
+        return () -> all.hasNext() ? all.next() : null;
+    }
+
+    static Map<String, Verb> simple(SimpleDistributedQueue queue) {
+        return Map.of(
+                "offer", words -> queue.offer(bytes(words[0])),
+                "peek", words -> text(queue.peek()),
+                "poll", words -> {
+                    byte[] item = queue.poll(ms(words[0]), TimeUnit.MILLISECONDS);
+                    return item == null ? null : text(item);
+                },
+                "remove", words -> text(queue.remove()),
+                "take", words -> text(queue.take()));
     }
 
     static Map<String, Verb> rwlock(InterProcessReadWriteLock lock) {

@@ -4,6 +4,7 @@ mod curator;
 mod curator_locks;
 mod curator_members;
 mod curator_numbers;
+mod curator_queues;
 mod driven;
 mod kazoo;
 mod kazoo_counters;

@@ -1,0 +1,294 @@
+//! E11: each item is had once, of each sort of queue, while connections are cut all the time.
+//!
+//! The transaction log is the judge: each item was put once and deleted once, and whoever has it
+//! deleted it, unless it was told that this is not known.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zookeeper_blocking::recipes::{DelayQueue, HeldItem, IdQueue, LockingQueue, NameStyle, Queue};
+use zookeeper_blocking::{Applied, Client, Error, Result};
+
+use crate::faults::figure;
+use crate::locks::ms;
+use crate::support::proxy::Proxy;
+use crate::support::server::Server;
+use crate::support::txnlog;
+use crate::support::wait::{eventually, scaled};
+use crate::support::wire::op;
+
+const PATH: &str = "/a/queue";
+/// Each of two producers puts so often, three at a time.
+const ROUNDS: usize = 60;
+
+/// A sort of queue, and how its items are named.
+struct Sort {
+    name: &'static str,
+    mark: &'static str,
+    put: fn(&Client, Vec<String>) -> Result<usize>,
+    /// One, waited for so long at most.
+    take: fn(&Client, Duration) -> Result<Vec<Vec<u8>>>,
+    /// Four at most.
+    try_take: fn(&Client) -> Result<Vec<Vec<u8>>>,
+    len: fn(&Client) -> Result<usize>,
+}
+
+/// What consumers had, and what nobody can tell.
+#[derive(Default)]
+struct Book {
+    had: Mutex<Vec<String>>,
+    unknown: Mutex<usize>,
+    put: Mutex<(usize, usize)>,
+}
+
+impl Book {
+    fn produce(&self, sort: &Sort, who: usize, client: &Client) {
+        for n in 0..ROUNDS {
+            let items: Vec<_> = (0..3).map(|part| format!("{who}-{n}-{part}")).collect();
+            match (sort.put)(client, items) {
+                Ok(count) => self.put.lock().expect("no panic").0 += count,
+                Err(error) => {
+                    assert_eq!(error.applied(), Applied::Unknown, "{error}");
+                    self.put.lock().expect("no panic").1 += 3;
+                }
+            }
+        }
+    }
+
+    /// Until nothing comes any more.
+    fn consume(&self, sort: &Sort, who: usize, client: &Client, over: &AtomicBool) {
+        loop {
+            let (taken, most) = match who % 2 {
+                0 => ((sort.take)(client, scaled(ms(1_500))), 1),
+                _ => ((sort.try_take)(client), 4),
+            };
+            match taken {
+                Ok(items) if items.is_empty() => {
+                    if over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                }
+                Ok(items) => {
+                    let text = |item| String::from_utf8(item).expect("text");
+                    self.had.lock().expect("no panic").extend(items.into_iter().map(text));
+                }
+                Err(Error::Timeout { sent: false, .. }) => return,
+                Err(error) => {
+                    assert_eq!(error.applied(), Applied::Unknown, "{error}");
+                    *self.unknown.lock().expect("no panic") += most;
+                }
+            }
+        }
+    }
+}
+
+fn each_item_is_had_once(sort: &Sort) {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let connect = || Client::connect(&proxy.connect_string()).expect("serves");
+    let clients: Vec<_> = (0..4).map(|_| connect()).collect();
+    let (book, over) = (Book::default(), AtomicBool::new(false));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let (book, over, proxy) = (&book, &over, &proxy);
+        scope.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                thread::sleep(ms(40));
+                proxy.cut();
+            }
+        });
+        let produce = |(who, client)| scope.spawn(move || book.produce(sort, who, client));
+        let consume = |(who, client)| scope.spawn(move || book.consume(sort, who, client, over));
+        let producers: Vec<_> = clients[..2].iter().enumerate().map(produce).collect();
+        let consumers: Vec<_> = clients.iter().enumerate().map(consume).collect();
+        for producer in producers {
+            producer.join().expect("no panic");
+        }
+        // Those who wait end by their deadline, the others then.
+        let (waiting, asking): (Vec<_>, Vec<_>) =
+            consumers.into_iter().enumerate().partition(|(who, _)| who % 2 == 0);
+        let join = |(_, consumer): (usize, thread::ScopedJoinHandle<'_, ()>)| {
+            consumer.join().expect("no panic");
+        };
+        waiting.into_iter().for_each(join);
+        over.store(true, Ordering::SeqCst);
+        asking.into_iter().for_each(join);
+    });
+    let Book { had, unknown, put } = book;
+    let (had, unknown) =
+        (had.into_inner().expect("no panic"), unknown.into_inner().expect("no panic"));
+    let (told, maybe) = put.into_inner().expect("no panic");
+    let unique: HashSet<&String> = had.iter().collect();
+    assert_eq!(unique.len(), had.len(), "had twice");
+    let left = (sort.len)(&clients[0]).expect("answered");
+    let log = txnlog::read(&server.data());
+    let changes = || log.iter().flat_map(|txn| &txn.changes);
+    let begins = format!("{PATH}{}", sort.mark);
+    let of = |code: i32| changes().filter(|c| c.op == code && c.path.starts_with(&begins)).count();
+    let (created, deleted) = (of(op::CREATE), of(op::DELETE));
+    let figures = (start.elapsed(), created, deleted, left, had.len(), unknown);
+    let what = format!("e11, {}: time, created, deleted, left, had, of unknown outcome", sort.name);
+    figure(&what, figures);
+    assert!(told <= created && created <= told + maybe);
+    assert_eq!(created, deleted + left);
+    assert!(had.len() <= deleted && deleted <= had.len() + unknown);
+    assert!(had.len() >= ROUNDS, "hardly any item came");
+}
+
+#[test]
+fn e11_each_item_is_had_once_under_cuts() {
+    fn queue(client: &Client) -> Queue {
+        Queue::new(client, PATH).expect("legal")
+    }
+    each_item_is_had_once(&Sort {
+        name: "queue",
+        mark: "/entry-",
+        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
+        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
+        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
+        len: |client| queue(client).len(),
+    });
+}
+
+#[test]
+fn e11_each_item_of_a_delay_queue_is_had_once_and_not_before_its_time_under_cuts() {
+    fn queue(client: &Client) -> DelayQueue {
+        DelayQueue::new(client, PATH).expect("legal")
+    }
+    fn timely(item: zookeeper_blocking::recipes::DelayedItem) -> Vec<u8> {
+        assert!(item.due <= std::time::SystemTime::now(), "before its time: {item:?}");
+        item.data
+    }
+    each_item_is_had_once(&Sort {
+        name: "delay queue",
+        mark: "/queue-|",
+        put: |client, items| {
+            // Not in order, and some at once.
+            let delay = ms(items[0].len() as u64 * 37 % 200);
+            queue(client).put_all(items, delay).map(|names| names.len())
+        },
+        take: |client, most| Ok(vec![timely(queue(client).take_timeout(most)?)]),
+        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(timely).collect()),
+        len: |client| queue(client).len(),
+    });
+}
+
+#[test]
+fn e11_each_item_of_an_id_queue_is_had_once_under_cuts() {
+    fn queue(client: &Client) -> IdQueue {
+        IdQueue::new(client, PATH).expect("legal")
+    }
+    each_item_is_had_once(&Sort {
+        name: "id queue",
+        mark: "/queue-|",
+        put: |client, items| {
+            let items = items.into_iter().map(|item| (item.clone(), item));
+            queue(client).put_all(items).map(|names| names.len())
+        },
+        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
+        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
+        len: |client| queue(client).len(),
+    });
+}
+
+/// The two items of each node are taken one by one, also by different consumers: so a node is
+/// written once, and deleted once.
+#[test]
+fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
+    fn queue(client: &Client) -> Queue {
+        Queue::new(client, PATH).expect("legal").name_style(NameStyle::Curator)
+    }
+    // What Curator's putMulti writes.
+    fn packed(items: &[String]) -> Vec<u8> {
+        let mut packed = vec![0, 1, 0, 1];
+        for item in items {
+            packed.extend([1, 0, 0, 0, item.len() as u8]);
+            packed.extend(item.as_bytes());
+        }
+        packed.push(2);
+        packed
+    }
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let quiet = Client::connect(&server.connect_string()).expect("serves");
+    quiet.ensure_path(PATH).expect("made");
+    for n in 0..60 {
+        let items: Vec<_> = (0..3).map(|part| format!("{n}-{part}")).collect();
+        let node = format!("{PATH}/queue-");
+        let mode = zookeeper_blocking::CreateMode::PersistentSequential;
+        quiet.create(&node, packed(&items), mode).expect("made");
+    }
+    let (had, unknown, over) = (Mutex::new(Vec::new()), Mutex::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (had, unknown, over, proxy) = (&had, &unknown, &over, &proxy);
+        scope.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                thread::sleep(ms(40));
+                proxy.cut();
+            }
+        });
+        let consumers: Vec<_> = (1..4)
+            .map(|most| {
+                let client = Client::connect(&proxy.connect_string()).expect("serves");
+                scope.spawn(move || {
+                    let queue = queue(&client);
+                    loop {
+                        match queue.try_take_all(most) {
+                            Ok(items) if items.is_empty() => return,
+                            Ok(items) => {
+                                let data = items.into_iter().map(|item| item.data);
+                                had.lock().expect("no panic").extend(data);
+                            }
+                            Err(error) => {
+                                assert_eq!(error.applied(), Applied::Unknown, "{error}");
+                                *unknown.lock().expect("no panic") += most;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for consumer in consumers {
+            consumer.join().expect("no panic");
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    let (had, unknown) =
+        (had.into_inner().expect("no panic"), unknown.into_inner().expect("no panic"));
+    figure("e11, shared nodes: had, of unknown outcome at most", (had.len(), unknown));
+    let unique: HashSet<&Vec<u8>> = had.iter().collect();
+    assert_eq!(unique.len(), had.len(), "had twice");
+    assert!(had.len() <= 180 && 180 <= had.len() + unknown, "lost");
+    assert!(queue(&quiet).is_empty().expect("answered"));
+}
+
+/// Who consumes is told for sure, unless its session ended: so nothing is unknown here.
+#[test]
+fn e11_each_held_item_is_consumed_once_under_cuts() {
+    fn queue(client: &Client) -> LockingQueue {
+        LockingQueue::new(client, PATH).expect("legal")
+    }
+    fn consumed(held: Vec<HeldItem>) -> Result<Vec<Vec<u8>>> {
+        let each = |held: HeldItem| {
+            let data = held.data().to_owned();
+            held.consume().map(|()| data)
+        };
+        held.into_iter().map(each).collect()
+    }
+    each_item_is_had_once(&Sort {
+        name: "locking queue",
+        mark: "/entries/entry-",
+        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
+        take: |client, most| consumed(queue(client).get_all_timeout(1, most)?),
+        try_take: |client| consumed(queue(client).try_get_all(4)?),
+        len: |client| {
+            // What was held by attempts that were given up is given back by then.
+            let holds = || client.get_children(&format!("{PATH}/taken"));
+            eventually("no hold left", scaled(ms(10_000)), || holds().is_ok_and(|h| h.is_empty()));
+            queue(client).len()
+        },
+    });
+}
