@@ -6,14 +6,15 @@ use crate::recipes::contender::{EXCLUSIVE, EXCLUSIVE_AND_SHARED, Pattern};
 
 /// How the nodes of a recipe are called.
 ///
-/// Ours read the names of all: whatever the style, Kazoo's, Curator's and Go's nodes count, in the
-/// order of their numbers. But Curator overlooks nodes that are not called as its own, and Kazoo
+/// Where contenders stand in a line, ours read the names of all: whatever the style, Kazoo's,
+/// Curator's and Go's nodes count, in the order of their numbers. But Curator overlooks nodes that are not called as its own, and Kazoo
 /// needs `extra_lock_patterns=["-lock-"]` to see Curator's. So choose the style of the other
 /// clients on the path.
 ///
 /// | | Kazoo | Curator |
 /// |---|---|---|
 /// | [`Lock`](crate::recipes::Lock) | `Lock` | `InterProcessMutex`; also Go's `zk.Lock` |
+/// | [`Queue`](crate::recipes::Queue) | `Queue` | `DistributedQueue`, `DistributedPriorityQueue`; a queue has items of one style |
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

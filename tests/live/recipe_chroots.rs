@@ -1,8 +1,10 @@
 //! Every recipe on nodes and watches, in a chroot whose nodes are not there yet.
 
+use std::time::Duration;
+
 use zookeeper_blocking::recipes::{
-    Barrier, Cache, ChildrenWatch, Counter, DataWatch, DoubleBarrier, GroupMember, LockingQueue,
-    Party, PersistentNode, Queue, ShallowParty, SharedCount,
+    Barrier, Cache, ChildrenWatch, Counter, DataWatch, DelayQueue, DoubleBarrier, GroupMember,
+    IdQueue, LockingQueue, Party, PersistentNode, Queue, ShallowParty, SharedCount,
 };
 use zookeeper_blocking::{Client, Version};
 
@@ -64,6 +66,22 @@ fn barriers_and_queues_are_made_with_the_chroot() {
     let held = locking.get().expect("there");
     assert!(held.path().starts_with("/q/entries/"));
     held.consume().expect("held");
+    let client = astray(&yard, "curator");
+    let locking = LockingQueue::curator(&client, "/q", "/holds/of/q").expect("legal");
+    assert!(locking.try_get().expect("answered").is_none());
+    locking.put("x").expect("put");
+    let held = locking.get().expect("there");
+    assert!(held.path().starts_with("/q/queue-"));
+    held.consume().expect("held");
+    let delay = DelayQueue::new(&astray(&yard, "delay"), "/q").expect("legal");
+    assert!(delay.try_take().expect("answered").is_none());
+    assert!(delay.first_due().expect("answered").is_none());
+    delay.put("x", Duration::ZERO).expect("put");
+    assert_eq!(delay.take().expect("there").data, b"x");
+    let ids = IdQueue::new(&astray(&yard, "ids"), "/q").expect("legal");
+    assert_eq!(ids.remove("x").expect("answered"), 0);
+    ids.put("x", "id").expect("put");
+    assert_eq!(ids.take().expect("there").data, b"x");
 }
 
 #[test]

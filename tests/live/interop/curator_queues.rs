@@ -69,8 +69,7 @@ fn simple_queue_is_shared_both_ways() {
     assert!(asked.is_answered().is_none());
     ours.put("gr\u{fc}n").expect("put");
     assert_eq!(asked.answer(), "gr\u{fc}n");
-    let own = ours.clone();
-    let waiting = thread::spawn(move || take(&own));
+    let waiting = thread::spawn(move || take(&ours));
     thread::sleep(ms(50));
     java.ask("q", &["offer", "blue"]);
     assert_eq!(waiting.join().expect("no panic"), "blue");
@@ -199,8 +198,7 @@ fn no_item_comes_before_its_time_on_either_side() {
     assert!(SystemTime::now() >= soon, "before its time");
     java.ask("take", &["close"]);
     // And so do ours.
-    let own = ours.clone();
-    let waiting = thread::spawn(move || text(&own.take().expect("an item").data));
+    let waiting = thread::spawn(move || text(&ours.take().expect("an item").data));
     thread::sleep(ms(50));
     assert!(!waiting.is_finished());
     java.ask("put", &["put", "now", &due(SystemTime::now())]);
