@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use zookeeper_blocking::recipes::{DelayQueue, HeldItem, IdQueue, LockingQueue, NameStyle, Queue};
 use zookeeper_blocking::{Applied, Client, Error, Result};
 
+use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
-use crate::locks::ms;
+use crate::locks::{Yard, ms};
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 use crate::support::txnlog;
@@ -85,6 +86,15 @@ impl Book {
     }
 }
 
+/// Ends the cuts, also where a thread of the test panics.
+struct OverWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for OverWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn each_item_is_had_once(sort: &Sort) {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
@@ -94,6 +104,7 @@ fn each_item_is_had_once(sort: &Sort) {
     let start = Instant::now();
     thread::scope(|scope| {
         let (book, over, proxy) = (&book, &over, &proxy);
+        let ended = OverWhenDropped(over);
         scope.spawn(move || {
             while !over.load(Ordering::SeqCst) {
                 thread::sleep(ms(40));
@@ -114,7 +125,7 @@ fn each_item_is_had_once(sort: &Sort) {
             consumer.join().expect("no panic");
         };
         waiting.into_iter().for_each(join);
-        over.store(true, Ordering::SeqCst);
+        drop(ended);
         asking.into_iter().for_each(join);
     });
     let Book { had, unknown, put } = book;
@@ -166,8 +177,9 @@ fn e11_each_item_of_a_delay_queue_is_had_once_and_not_before_its_time_under_cuts
         name: "delay queue",
         mark: "/queue-|",
         put: |client, items| {
-            // Not in order, and some at once.
-            let delay = ms(items[0].len() as u64 * 37 % 200);
+            // Not in the order of putting.
+            let number = items[0].split('-').nth(1).and_then(|number| number.parse::<u64>().ok());
+            let delay = ms(number.expect("a number") * 370 % 1_000);
             queue(client).put_all(items, delay).map(|names| names.len())
         },
         take: |client, most| Ok(vec![timely(queue(client).take_timeout(most)?)]),
@@ -224,6 +236,7 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
     let (had, unknown, over) = (Mutex::new(Vec::new()), Mutex::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let (had, unknown, over, proxy) = (&had, &unknown, &over, &proxy);
+        let _ended = OverWhenDropped(over);
         scope.spawn(move || {
             while !over.load(Ordering::SeqCst) {
                 thread::sleep(ms(40));
@@ -254,7 +267,6 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
         for consumer in consumers {
             consumer.join().expect("no panic");
         }
-        over.store(true, Ordering::SeqCst);
     });
     let (had, unknown) =
         (had.into_inner().expect("no panic"), unknown.into_inner().expect("no panic"));
@@ -291,4 +303,54 @@ fn e11_each_held_item_is_consumed_once_under_cuts() {
             queue(client).len()
         },
     });
+}
+
+/// Curator `TestLongNetworkPartition` (CURATOR-623).
+#[test]
+fn waits_go_on_in_the_next_session() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let (client, session) = doomed(|| yard.through(&proxy));
+    let text = |data: &[u8]| String::from_utf8(data.to_vec()).expect("text");
+    let queue = |client: &Client| Queue::new(client, "/queue").expect("legal");
+    let delays = |client: &Client| DelayQueue::new(client, "/delays").expect("legal");
+    let ids = |client: &Client| IdQueue::new(client, "/ids").expect("legal");
+    let locking = |client: &Client| LockingQueue::new(client, "/locking").expect("legal");
+    delays(&client).put("never", Duration::from_secs(3_600)).expect("put");
+    let waiting = [
+        thread::spawn({
+            let own = queue(&client);
+            move || text(&own.take().expect("an item").data)
+        }),
+        thread::spawn({
+            let own = delays(&client);
+            move || text(&own.take().expect("an item").data)
+        }),
+        thread::spawn({
+            let own = ids(&client);
+            move || text(&own.take().expect("an item").data)
+        }),
+        thread::spawn({
+            let own = locking(&client);
+            move || {
+                let held = own.get().expect("an item");
+                let data = text(held.data());
+                held.consume().expect("held by the next session");
+                data
+            }
+        }),
+    ];
+    eventually("all wait", patience(), || client.watch_count() == 5);
+    expire(&proxy, yard.chroot.server(), &session);
+    eventually("a new session", patience(), || {
+        client.session().is_ok_and(|next| next.id() != session.id())
+    });
+    let other = yard.client();
+    queue(&other).put("one").expect("put");
+    delays(&other).put("two", ms(10)).expect("put");
+    ids(&other).put("three", "id").expect("put");
+    locking(&other).put("four").expect("put");
+    let had = waiting.map(|waiting| waiting.join().expect("no panic"));
+    assert_eq!(had, ["one", "two", "three", "four"]);
+    eventually("b9: no watch left", patience(), || client.watch_count() == 0);
 }

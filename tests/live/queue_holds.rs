@@ -208,6 +208,8 @@ fn e4_several_items_are_held_once_when_answers_are_lost() {
     let client = yard.through(&proxy).connect().expect("serves");
     let queue = queue(&client);
     queue.put_all((0..5).map(|n| n.to_string()), 100).expect("put");
+    // The directory of the holds is there: else what is lost is a refusal.
+    get(&queue).release().expect("held");
     for code in [op::MULTI, op::GET_DATA, op::GET_CHILDREN] {
         for lost in [true, false] {
             if lost {
@@ -215,7 +217,9 @@ fn e4_several_items_are_held_once_when_answers_are_lost() {
             } else {
                 proxy.drop_request(code)
             }
+            let caught = proxy.caught().len();
             let held = queue.try_get_all(5).expect("answered");
+            assert_eq!(proxy.caught().len(), caught + 1, "something was lost");
             assert_eq!(held.iter().map(text).collect::<Vec<_>>(), ["0", "1", "2", "3", "4"]);
             assert_eq!(children(&yard, "/queue/taken").len(), 5);
             for held in held {
