@@ -208,7 +208,9 @@ fn hold_that_somebody_deleted_is_lost_for_its_holder_and_the_item_for_nobody() {
     let yard = Yard::new();
     let python = kazoo(&yard);
     let ours = locking(&yard.client());
-    python.make("a", "locking", &["/queue"]);
+    for name in ["a", "b"] {
+        python.make(name, "locking", &["/queue"]);
+    }
     ours.put("item").expect("put");
     let delete_hold = || {
         let mut raw = yard.raw();
@@ -223,6 +225,15 @@ fn hold_that_somebody_deleted_is_lost_for_its_holder_and_the_item_for_nobody() {
     assert_eq!(python.ask(&["holds", "a"]), "True");
     delete_hold();
     assert_eq!(python.ask(&["consume", "a"]), "NoNodeError");
+    // Nor can ours consume what Kazoo holds now.
+    for act in [HeldItem::consume, HeldItem::release] {
+        let late = get(&ours);
+        delete_hold();
+        assert_eq!(python.ask(&["get", "b", "10"]), "item");
+        assert_recipe(act(late), RecipeError::NotHeld, Instant::now(), ms(1_000));
+        assert_eq!(python.ask(&["holds", "b"]), "True");
+        assert_eq!(python.ask(&["release", "b"]), "True");
+    }
     let held = get(&ours);
     // Kazoo finds another's mark.
     assert_eq!(python.ask(&["holds", "a"]), "False");
