@@ -11,22 +11,18 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::client::Client;
 use crate::client::op;
 use crate::client::session::Session;
-use crate::client::transaction::Transaction;
 use crate::client::watch::Watch;
-use crate::client::{Client, Pending};
-use crate::error::{At, Error, RecipeError, Result};
+use crate::error::{Error, Result};
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
-use crate::proto::stat::Stat;
 use crate::recipes::entries::{Entry, Layout};
 use crate::recipes::held_item::HeldItem;
-use crate::recipes::own_node::{Making, OwnNode};
-use crate::recipes::parcel;
+use crate::recipes::holding::Holding;
 use crate::recipes::patience::Patience;
-use crate::recipes::role::NameStyle;
-use crate::recipes::shelf::{MOST_AT_ONCE, Shelf};
+use crate::recipes::shelf::Shelf;
 use crate::recipes::site::{Site, look};
 
 /// A queue whose items are held while they are worked on, and come back if that fails.
@@ -65,7 +61,7 @@ use crate::recipes::site::{Site, look};
 /// Kazoo and Curator check their own hold before the transaction that consumes, or not at all: what
 /// is said of checks in [`HeldItem`] holds for ours.
 ///
-/// Costs one round trip to put, three to get, one to consume; as many to get several.
+/// Costs one round trip to put, three to get, up to a hundred at a time, and one to consume.
 #[derive(Clone)]
 pub struct LockingQueue {
     site: Site,
@@ -150,7 +146,7 @@ impl LockingQueue {
     ///
     /// # Errors
     /// * [`Error::Timeout`] if none came; nothing is held.
-    /// * [`RecipeError::Cancelled`] after [`cancel`](Self::cancel).
+    /// * [`RecipeError::Cancelled`](crate::RecipeError::Cancelled) after [`cancel`](Self::cancel).
     /// * [`Error::TooLarge`], [`Code::NoAuth`], [`Error::Closed`] and the like.
     ///
     /// # Blocking
@@ -206,7 +202,7 @@ impl LockingQueue {
                 if free.is_empty() || most == 0 {
                     return Ok(Vec::new());
                 }
-                let held = self.hold(session, free, most, patience)?;
+                let held = self.holding(session, patience).hold(free, most)?;
                 if !held.is_empty() {
                     return Ok(held);
                 }
@@ -295,7 +291,7 @@ impl LockingQueue {
                     continue;
                 }
             }
-            let held = self.hold(session, free, most, patience)?;
+            let held = self.holding(session, patience).hold(free, most)?;
             if !held.is_empty() {
                 return Ok(held);
             }
@@ -339,6 +335,11 @@ impl LockingQueue {
         }
     }
 
+    fn holding<'a>(&'a self, session: &'a Session, patience: &'a Patience<'a>) -> Holding<'a> {
+        let Self { site, entries, taken } = self;
+        Holding { site, entries, taken, session, patience }
+    }
+
     /// The items that nobody holds, first to be served first.
     fn free_of(&self, entries: &[String], taken: &[String]) -> Vec<Entry> {
         let taken: HashSet<&str> = taken.iter().map(String::as_str).collect();
@@ -346,161 +347,7 @@ impl LockingQueue {
         free.retain(|entry| !taken.contains(entry.name.as_str()));
         free
     }
-
-    /// Gets hold of the first that no other consumer is faster with.
-    fn hold(
-        &self,
-        session: &Session,
-        free: Vec<Entry>,
-        most: usize,
-        patience: &Patience<'_>,
-    ) -> Result<Vec<HeldItem>> {
-        let most = most.min(MOST_AT_ONCE);
-        let mut held = Vec::new();
-        let mut free = free.into_iter();
-        while held.len() < most {
-            let wanted: Vec<Entry> = free.by_ref().take(most - held.len()).collect();
-            if wanted.is_empty() {
-                break;
-            }
-            // Two round trips for all of them.
-            let mut reads = Vec::with_capacity(wanted.len());
-            for entry in wanted {
-                let read = op::GetData::new(self.entries.site.below(&entry.name));
-                reads.push((entry, session.submit_until(read, patience.deadline)?));
-            }
-            let mut all_found = Vec::with_capacity(reads.len());
-            for (entry, read) in reads {
-                all_found.extend(self.found(session, &entry, read, patience)?);
-            }
-            let mut attempts = Vec::with_capacity(all_found.len());
-            for found in all_found {
-                attempts.push(self.attempt(session, found, patience)?);
-            }
-            for attempt in attempts {
-                held.extend(self.finish(session, attempt, patience)?);
-            }
-        }
-        Ok(held)
-    }
-
-    /// What was read of an item; `None` if it was consumed since we looked.
-    fn found(
-        &self,
-        session: &Session,
-        entry: &Entry,
-        read: Pending<(Vec<u8>, Stat)>,
-        patience: &Patience<'_>,
-    ) -> Result<Option<Found>> {
-        let path = self.entries.site.below(&entry.name);
-        let read = match patience.wait(read)? {
-            Err(error) if error.is_connection() => {
-                patience.ask(session, || op::GetData::new(path.as_str()))
-            }
-            read => read,
-        };
-        let (whole, stat) = match read {
-            Err(error) if error.code() == Some(Code::NoNode) => return Ok(None),
-            read => read?,
-        };
-        let items = self.entries.layout.unpack(&whole);
-        let Some(items) = items else {
-            return Err(Error::Recipe { why: RecipeError::Unreadable, at: At::new("get", path) });
-        };
-        let Some((first, rest)) = items.split_first() else {
-            // Curator lets nothing be put, too: that is nobody's work.
-            let delete = || op::Delete::new(path.as_str()).version(stat.version);
-            return match patience.ask(session, delete) {
-                Err(error) if !matches!(error.code(), Some(Code::NoNode | Code::BadVersion)) => {
-                    Err(error)
-                }
-                _ => Ok(None),
-            };
-        };
-        let item = first.to_vec();
-        let rest = (!rest.is_empty()).then(|| parcel::pack(rest));
-        let name = entry.name.clone();
-        let (priority, version) = (entry.priority(), stat.version);
-        Ok(Some(Found { path, name, priority, version, whole, item, rest }))
-    }
-
-    /// Begins to get hold of an item.
-    fn attempt(&self, session: &Session, found: Found, patience: &Patience<'_>) -> Result<Attempt> {
-        let is_rewritten = found.whole.len() <= MOST_REWRITTEN;
-        self.attempt_as(session, found, is_rewritten, patience)
-    }
-
-    fn attempt_as(
-        &self,
-        session: &Session,
-        found: Found,
-        is_rewritten: bool,
-        patience: &Patience<'_>,
-    ) -> Result<Attempt> {
-        // Kazoo has one mark for each consumer; here threads of one session compete as well.
-        let mark = NameStyle::Kazoo.unique("");
-        let hold = self.taken.below(&found.name);
-        let path = found.path.clone();
-        let own = match is_rewritten {
-            true => Transaction::new().set_data(path, found.whole.clone(), found.version),
-            false => Transaction::new().check(path, found.version),
-        };
-        let making = OwnNode::begin(&self.taken, session, &hold, mark.as_bytes(), own, patience)?;
-        Ok(Attempt { making, found, is_rewritten })
-    }
-
-    /// The item, or `None` if another was faster.
-    fn finish(
-        &self,
-        session: &Session,
-        attempt: Attempt,
-        patience: &Patience<'_>,
-    ) -> Result<Option<HeldItem>> {
-        let Attempt { making, found, is_rewritten } = attempt;
-        match making.finish(&self.taken, patience) {
-            Ok(hold) => Ok(hold.map(|hold| HeldItem {
-                site: self.site.clone(),
-                hold,
-                path: found.path,
-                version: found.version.wrapping_add(i32::from(is_rewritten)),
-                priority: found.priority,
-                data: found.item,
-                rest: found.rest,
-            })),
-            // Consumed, or held and given back, since we looked.
-            Err(Error::Transaction { index: 2, code: Code::NoNode | Code::BadVersion, .. }) => {
-                Ok(None)
-            }
-            Err(Error::Transaction { index: 2, code: Code::NoAuth, .. }) if is_rewritten => {
-                let attempt = self.attempt_as(session, found, false, patience)?;
-                self.finish(session, attempt, patience)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
-
-/// An item that may be free.
-struct Found {
-    path: String,
-    name: String,
-    priority: i32,
-    version: i32,
-    /// What is in its node: the item, and what else was put with it.
-    whole: Vec<u8>,
-    item: Vec<u8>,
-    rest: Option<Vec<u8>>,
-}
-
-/// An item of which somebody is getting hold.
-struct Attempt {
-    making: Making,
-    found: Found,
-    is_rewritten: bool,
-}
-
-/// An item that is larger is not written again when it is held.
-const MOST_REWRITTEN: usize = 64 * 1024;
 
 fn none_if_missing(listed: Result<Vec<String>>) -> Result<Vec<String>> {
     match listed {

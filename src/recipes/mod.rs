@@ -83,6 +83,7 @@ mod follower;
 mod group;
 mod guard;
 mod held_item;
+mod holding;
 mod id_queue;
 mod json;
 mod keeper;
