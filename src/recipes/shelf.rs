@@ -134,7 +134,7 @@ impl Shelf {
             // to be taken back that was waited with: what we take rings it.
             let mut watch: Option<Watch> = None;
             loop {
-                let ready = self.ready(&entries);
+                let ready = self.ready(&entries, most);
                 if !ready.is_empty() {
                     let taken = self.take_first(ready, most, patience)?;
                     if !taken.is_empty() {
@@ -162,8 +162,8 @@ impl Shelf {
     pub(crate) fn try_take(&self, most: usize) -> Result<Vec<Taken>> {
         self.site.patiently(self.site.deadline(), "take", |patience| {
             loop {
-                let ready = self.ready(&self.list(patience)?);
-                if ready.is_empty() || most == 0 {
+                let ready = self.ready(&self.list(patience)?, most);
+                if ready.is_empty() {
                     return Ok(Vec::new());
                 }
                 let taken = self.take_first(ready, most, patience)?;
@@ -198,8 +198,8 @@ impl Shelf {
         Ok(discarded)
     }
 
-    /// Those whose time has come, of items in order.
-    fn ready(&self, entries: &[Entry]) -> Vec<Entry> {
+    /// The first `most` whose time has come, of items in order.
+    fn ready(&self, entries: &[Entry], most: usize) -> Vec<Entry> {
         let count = match self.layout {
             Layout::Delay => {
                 let now = wall_clock::now_ms();
@@ -207,7 +207,7 @@ impl Shelf {
             }
             _ => entries.len(),
         };
-        entries.iter().take(count.min(MOST_AT_ONCE)).cloned().collect()
+        entries.iter().take(count.min(most).min(MOST_AT_ONCE)).cloned().collect()
     }
 
     /// Waits for news, or until the first item is due.
@@ -250,15 +250,14 @@ impl Shelf {
         }
     }
 
-    /// Reads the first `most` items, then deletes them; none if another consumer was faster with
+    /// Reads the items, `most` at most, then deletes them; none if another consumer was faster with
     /// one of them, or nothing was sent.
     fn take_first(
         &self,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         most: usize,
         patience: &Patience<'_>,
     ) -> Result<Vec<Taken>> {
-        entries.truncate(most.min(MOST_AT_ONCE));
         let mut reads = Vec::with_capacity(entries.len());
         for entry in &entries {
             let read = op::GetData::new(self.site.below(&entry.name));
