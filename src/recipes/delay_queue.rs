@@ -46,6 +46,7 @@ use crate::recipes::wall_clock;
 /// let zk = Client::connect("localhost:2181")?;
 /// let queue = DelayQueue::new(&zk, "/app/reminders")?;
 /// queue.put("tea is ready", Duration::from_secs(180))?;
+/// # queue.put("coffee is ready", Duration::ZERO)?;
 /// let item = queue.take_timeout(Duration::from_secs(200))?;
 /// println!("{}", String::from_utf8_lossy(&item.data));
 /// # Ok::<(), zookeeper_blocking::Error>(())

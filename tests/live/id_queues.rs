@@ -167,6 +167,7 @@ fn id_queues_wait_are_cancelled_work_in_callbacks_and_keep_the_acl() {
         assert_eq!(callback.remove("id").expect("answered"), 1);
     });
     own.put_all([("x", "id"); 3]).expect("put");
+    proxy.far();
     proxy.reset_counts();
     assert_eq!(own.remove("id").expect("answered"), 3);
     let trips = proxy.counts().round_trips;

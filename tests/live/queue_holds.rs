@@ -190,14 +190,14 @@ fn several_items_cost_few_round_trips() {
     let queue = queue(&yard.through(&proxy).connect().expect("serves"));
     queue.put_all(["x"; 101], 100).expect("put");
     let first = get(&queue);
+    proxy.far();
     proxy.reset_counts();
     let held = queue.try_get_all(100).expect("answered");
     let counts = proxy.counts();
     figure("locking queue: round trips to get 100", counts.round_trips);
     assert_eq!(held.len(), 100);
     assert_eq!(counts.to_server.requests(), 2 + 2 * 100);
-    // 3, unless answers are faster than this thread asks.
-    assert!(counts.round_trips < 150, "{counts:?}");
+    assert_eq!(counts.round_trips, 3, "{counts:?}");
     first.consume().expect("held");
 }
 

@@ -396,10 +396,16 @@ impl Nodes {
 
     fn prepare(count: usize, ensemble: bool, options: &Options) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("zk-test-{}-{number}", std::process::id());
-        let base = std::env::temp_dir().join(name);
-        fs::create_dir(&base).expect("a directory for the servers");
+        let base = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("zk-test-{}-{number}", std::process::id());
+            let base = std::env::temp_dir().join(name);
+            match fs::create_dir(&base) {
+                // Left by a process of the same number that was killed with its watchdog.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => break made.map(|()| base).expect("a directory for the servers"),
+            }
+        };
         let base = base.canonicalize().expect("just made");
         watchdog().tell("made", base.display());
         // From here on, `drop` cleans up, also when what follows panics.
