@@ -13,6 +13,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -32,6 +33,9 @@ import org.apache.curator.framework.recipes.atomic.DistributedAtomicNumber;
 import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.leader.LeaderLatchListener;
+import org.apache.curator.framework.recipes.leader.LeaderSelector;
+import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
 import org.apache.curator.framework.recipes.leader.Participant;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
@@ -53,6 +57,15 @@ import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.ExponentialBackoffRetry;
+import org.apache.curator.x.discovery.ServiceCache;
+import org.apache.curator.x.discovery.ServiceDiscovery;
+import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
+import org.apache.curator.x.discovery.ServiceInstance;
+import org.apache.curator.x.discovery.ServiceInstanceBuilder;
+import org.apache.curator.x.discovery.ServiceProvider;
+import org.apache.curator.x.discovery.ServiceType;
+import org.apache.curator.x.discovery.UriSpec;
+import org.apache.curator.x.discovery.strategies.RoundRobinStrategy;
 import org.apache.zookeeper.CreateMode;
 
 /**
@@ -89,6 +102,8 @@ public class Driver {
     static final Map<String, Made> made = new HashMap<>();
 
     public static void main(String[] args) throws Exception {
+        // For Jackson: java keeps what it compiled itself in a loader of its own.
+        Thread.currentThread().setContextClassLoader(Driver.class.getClassLoader());
         int session = Integer.parseInt(args[0]);
         BufferedReader in =
                 new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -142,12 +157,16 @@ public class Driver {
             case "priority":
             case "queue":
                 return queue(zk, kind, path, words[2], words.length > 3 ? words[3] : null);
+            case "discovery":
+                return discovery(zk, path);
             case "double":
                 return both(new DistributedDoubleBarrier(zk, path, Integer.parseInt(words[2])));
             case "int":
                 return number(new DistributedAtomicInteger(zk, path, RETRY), Integer::valueOf);
             case "latch":
-                return latch(new LeaderLatch(zk, path, words[2]));
+                return latch(words.length > 3
+                        ? new LeaderLatch(zk, path, words[2], LeaderLatch.CloseMode.valueOf(words[3]))
+                        : new LeaderLatch(zk, path, words[2]));
             case "long":
                 return number(new DistributedAtomicLong(zk, path, RETRY), Long::valueOf);
             case "member":
@@ -164,6 +183,8 @@ public class Driver {
                         zk, CreateMode.valueOf(words[2]), false, path, bytes(words[3])));
             case "rwlock":
                 return rwlock(new InterProcessReadWriteLock(zk, path, bytes(words[2])));
+            case "selector":
+                return selector(zk, path, words[2]);
             case "semaphore":
                 return semaphore(new InterProcessSemaphoreV2(zk, path, Integer.parseInt(words[2])));
             case "simple":
@@ -193,6 +214,84 @@ public class Driver {
                 "try_set", words -> count.trySetCount(read.get(), Integer.parseInt(words[0])));
     }
 
+    /** What a record may carry; Jackson makes it by the name of the class. */
+    public static class Detail {
+        public String zone;
+        public int weight;
+    }
+
+    static Map<String, Verb> discovery(CuratorFramework zk, String path) throws Exception {
+        ServiceDiscovery<Object> discovery =
+                ServiceDiscoveryBuilder.builder(Object.class).client(zk).basePath(path).build();
+        discovery.start();
+        Map<String, ServiceInstance<Object>> own = new HashMap<>();
+        Map<String, ServiceCache<Object>> caches = new HashMap<>();
+        Map<String, ServiceProvider<Object>> providers = new HashMap<>();
+        return Map.of(
+                "cached", words -> {
+                    if (!caches.containsKey(words[0])) {
+                        caches.put(words[0], discovery.serviceCacheBuilder().name(words[0]).build());
+                        caches.get(words[0]).start();
+                    }
+                    return list(caches.get(words[0]).getInstances());
+                },
+                "find", words -> list(discovery.queryForInstances(words[0])),
+                "names", words -> String.join(",", new TreeSet<>(discovery.queryForNames())),
+                "pick", words -> {
+                    if (!providers.containsKey(words[0])) {
+                        providers.put(words[0], discovery.serviceProviderBuilder()
+                                .serviceName(words[0])
+                                .providerStrategy(new RoundRobinStrategy<Object>())
+                                .build());
+                        providers.get(words[0]).start();
+                    }
+                    ServiceInstance<Object> one = providers.get(words[0]).getInstance();
+                    return one == null ? "none" : one.getId();
+                },
+                "register", done(words -> {
+                    own.put(words[1], instance(words));
+                    discovery.registerService(own.get(words[1]));
+                }),
+                "unregister", done(words -> discovery.unregisterService(own.remove(words[0]))),
+                "update", done(words -> {
+                    own.put(words[1], instance(words));
+                    discovery.updateService(own.get(words[1]));
+                }),
+                "uri", words -> discovery.queryForInstance(words[0], words[1]).buildUriSpec());
+    }
+
+    /** Of name, id, address, port, kind, and the zone of a payload. */
+    static ServiceInstance<Object> instance(String... words) throws Exception {
+        ServiceInstanceBuilder<Object> builder = ServiceInstance.builder();
+        builder.name(words[0]).id(words[1]).address(words[2]).port(Integer.valueOf(words[3]));
+        builder.serviceType(ServiceType.valueOf(words[4]));
+        builder.uriSpec(new UriSpec("{scheme}://{address}:{port}/{name}"));
+        if (words.length > 5) {
+            Detail detail = new Detail();
+            detail.zone = words[5];
+            detail.weight = 7;
+            builder.payload(detail);
+        }
+        return builder.build();
+    }
+
+    static String list(Collection<ServiceInstance<Object>> instances) {
+        Map<String, String> all = new TreeMap<>();
+        for (ServiceInstance<Object> one : instances) {
+            String port = one.getSslPort() == null
+                    ? "" + one.getPort() : one.getPort() + "/" + one.getSslPort();
+            String more = "";
+            if (one.getPayload() instanceof Detail) {
+                more = " " + ((Detail) one.getPayload()).zone;
+            } else if (one.getPayload() != null) {
+                more = " " + one.getPayload();
+            }
+            String off = one.isEnabled() ? "" : " off";
+            all.put(one.getId(), one.getId() + "=" + one.getAddress() + ":" + port + more + off);
+        }
+        return String.join(",", all.values());
+    }
+
     static Map<String, Verb> both(DistributedDoubleBarrier barrier) {
         return Map.of(
                 "enter", words -> barrier.enter(ms(words[0]), TimeUnit.MILLISECONDS),
@@ -218,18 +317,25 @@ public class Driver {
     }
 
     static Map<String, Verb> latch(LeaderLatch latch) throws Exception {
+        StringBuffer heard = new StringBuffer();
+        latch.addListener(new LeaderLatchListener() {
+            @Override
+            public void isLeader() {
+                heard.append("+");
+            }
+
+            @Override
+            public void notLeader() {
+                heard.append("-");
+            }
+        });
         latch.start();
         return Map.of(
                 "close", done(words -> latch.close()),
+                "heard", words -> heard,
                 "leader", words -> latch.getLeader().getId(),
                 "leads", words -> latch.hasLeadership(),
-                "participants", words -> {
-                    List<String> ids = new ArrayList<>();
-                    for (Participant one : latch.getParticipants()) {
-                        ids.add(one.getId() + (one.isLeader() ? " leads" : ""));
-                    }
-                    return String.join(",", ids);
-                });
+                "participants", words -> participants(latch.getParticipants()));
     }
 
     static Map<String, Verb> member(GroupMember member) {
@@ -370,6 +476,34 @@ public class Driver {
             verbs.put("end_" + side, done(words -> mutex.release()));
         });
         return verbs;
+    }
+
+    /** Leads until it is told to stop, and queues again. */
+    static Map<String, Verb> selector(CuratorFramework zk, String path, String id) {
+        BlockingQueue<String> stops = new LinkedBlockingQueue<>();
+        LeaderSelector selector = new LeaderSelector(zk, path, new LeaderSelectorListenerAdapter() {
+            @Override
+            public void takeLeadership(CuratorFramework client) throws InterruptedException {
+                stops.take();
+            }
+        });
+        selector.setId(id);
+        selector.autoRequeue();
+        selector.start();
+        return Map.of(
+                "close", done(words -> selector.close()),
+                "leader", words -> selector.getLeader().getId(),
+                "leads", words -> selector.hasLeadership(),
+                "participants", words -> participants(selector.getParticipants()),
+                "stop", done(words -> stops.add("now")));
+    }
+
+    static String participants(Collection<Participant> all) {
+        List<String> ids = new ArrayList<>();
+        for (Participant one : all) {
+            ids.add(one.getId() + (one.isLeader() ? " leads" : ""));
+        }
+        return String.join(",", ids);
     }
 
     static Map<String, Verb> semaphore(InterProcessSemaphoreV2 semaphore) {

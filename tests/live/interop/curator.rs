@@ -62,14 +62,14 @@ impl Curator {
 #[track_caller]
 fn java(session_ms: &str) -> Driven {
     let jars = Path::new("/usr/share/java");
-    let curator = jars.join("curator-recipes.jar");
-    assert!(
-        curator.exists(),
-        "no {}: scripts/install-needs --tests gets Debian's libcurator-recipes-java",
-        curator.display()
-    );
-    // It names the others that it needs. The second keeps what they log to itself.
-    let class_path = format!("{}:{}", curator.display(), jars.join("slf4j-nop.jar").display());
+    let needed = |name: &str| {
+        let jar = jars.join(format!("curator-{name}.jar"));
+        assert!(jar.exists(), "no {}: scripts/install-needs --tests gets it", jar.display());
+        jar.display().to_string()
+    };
+    // They name the others that they need. The last keeps what they log to itself.
+    let nop = jars.join("slf4j-nop.jar").display().to_string();
+    let class_path = [needed("recipes"), needed("x-discovery"), nop].join(":");
     let home = env::var("JAVA_HOME").ok().filter(|home| !home.is_empty());
     let java = home.map_or_else(|| "java".to_owned(), |home| home + "/bin/java");
     let mut command = Command::new(java);

@@ -8,6 +8,7 @@ comes in between when an election is won.
 import datetime
 import sys
 import threading
+import time
 
 from kazoo.client import KazooClient
 from kazoo.recipe.lease import MultiNonBlockingLease, NonBlockingLease
@@ -37,6 +38,9 @@ KINDS = {
     "int": lambda zk, path: zk.Counter(path),
     "lock": lock("Lock"),
     "locking": lambda zk, path: zk.LockingQueue(path),
+    "partitioner": lambda zk, path, identifier, settle, *items: zk.SetPartitioner(
+        path, items, identifier=identifier, time_boundary=float(settle), max_reaction_time=0.2
+    ),
     "party": lambda zk, path, identifier: zk.Party(path, identifier),
     "queue": lambda zk, path: zk.Queue(path),
     "read": lock("ReadLock"),
@@ -91,6 +95,19 @@ def drain(zk, name):
     return ",".join(iter(lambda: text(made[name].get()), None))
 
 
+def serve(zk, name):
+    """Does as Kazoo's documentation has a member do, until it fails or is finished."""
+    member = made[name]
+    while not member.failed:
+        if member.release:
+            member.release_set()
+        elif member.allocating:
+            member.wait_for_acquire(0.05)
+        else:
+            time.sleep(0.01)
+    return "over"
+
+
 def work(zk, name, seconds):
     """Gets and consumes until nothing comes for so long."""
     done = []
@@ -110,6 +127,7 @@ VERBS = {
     "create": lambda zk, name: made[name].create(),
     "drain": drain,
     "enter": lambda zk, name: made[name].enter(),
+    "finish": lambda zk, name: made[name].finish(),
     "get": lambda zk, name, *s: text(made[name].get(*map(float, s))),
     "holders": lambda zk, name: ",".join(sorted(made[name].lease_holders())),
     "holds": lambda zk, name: made[name].holds_lock(),
@@ -123,8 +141,12 @@ VERBS = {
     "new": new,
     "put": lambda zk, name, item, priority: made[name].put(item.encode(), int(priority)),
     "release": lambda zk, name: made[name].release(),
+    "release_set": lambda zk, name: made[name].release_set(),
     "remove": lambda zk, name: made[name].remove(),
     "run": run,
+    "serve": serve,
+    "share": lambda zk, name: ",".join(made[name]) if made[name].acquired else "none",
+    "state": lambda zk, name: made[name].state,
     "stop": lambda zk, name: gates[name].set(),
     "try": lambda zk, name: made[name].acquire(blocking=False),
     "value": lambda zk, name: made[name].value,

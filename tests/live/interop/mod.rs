@@ -1,6 +1,8 @@
 //! Real clients of other languages in processes of their own, on the same paths as ours.
 
 mod curator;
+mod curator_discovery;
+mod curator_leaders;
 mod curator_locks;
 mod curator_members;
 mod curator_numbers;
@@ -11,5 +13,7 @@ mod kazoo_counters;
 mod kazoo_leases;
 mod kazoo_locks;
 mod kazoo_members;
+mod kazoo_partitions;
 mod kazoo_queues;
+mod killed;
 mod victim;
