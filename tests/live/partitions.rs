@@ -7,9 +7,9 @@
 //! joins again. And a lost connection that the session survives does not take the share away.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use zookeeper_blocking::recipes::{
     Lock, Partition, PartitionMember, PartitionState, Partitioner, ShallowParty,
@@ -18,7 +18,7 @@ use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError, Vers
 
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
-use crate::locks::{Book, Yard, assert_code, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we};
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
@@ -413,101 +413,4 @@ fn acquire_costs_one_look_and_one_round_trip_for_each_item() {
     let released = proxy.counts().to_server.ops[&op::DELETE];
     figure("round trips to acquire 7 items, and to release them", (acquired.round_trips, released));
     assert_eq!((acquired.round_trips, released), (1 + ITEMS.len(), ITEMS.len()));
-}
-
-/// E17: whoever comes, goes, stands still or loses its session: an item has one owner at a time, the
-/// fence of each later one is larger, and once there is quiet all items have owners.
-#[test]
-fn e17_churn_never_overlaps_and_ends_with_all_items_owned() {
-    const WORKERS: usize = 5;
-    const COUNT: usize = 30;
-    let yard = Yard::new();
-    let proxies: Vec<_> = (0..WORKERS).map(|_| yard.proxy()).collect();
-    let books: Vec<Book> = (0..COUNT).map(|_| Book::default()).collect();
-    let (restless, over) = (AtomicBool::new(true), AtomicBool::new(false));
-    let owned: Vec<AtomicUsize> = (0..WORKERS).map(|_| AtomicUsize::new(0)).collect();
-    let rounds = AtomicUsize::new(0);
-    let work = |worker: usize| {
-        let builder = yard.through(&proxies[worker]).session_timeout(ms(1_000));
-        let client = builder.connect().expect("serves");
-        while !over.load(Ordering::SeqCst) {
-            let name = format!("w{worker}");
-            let set = Partitioner::new(&client, "/set", &name, 0..COUNT).expect("legal");
-            // What the proxy does to us may last longer than this.
-            let Ok(member) = set.settle(ms(30)).join_timeout(scaled(ms(5_000))) else { continue };
-            let is_short = fastrand::bool();
-            while !over.load(Ordering::SeqCst) {
-                let Ok(partition) = member.acquire_timeout(scaled(ms(3_000))) else { continue };
-                let from = Instant::now();
-                let mut until = None;
-                loop {
-                    let now = Instant::now();
-                    match partition.state() {
-                        PartitionState::Failure => break,
-                        PartitionState::Acquired => until = Some(now),
-                        _ => {
-                            until = Some(now);
-                            break;
-                        }
-                    }
-                    owned[worker].store(partition.len(), Ordering::SeqCst);
-                    let enough = is_short && now - from > ms(100);
-                    if over.load(Ordering::SeqCst) || enough && restless.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    partition.wait_change(ms(10));
-                }
-                owned[worker].store(0, Ordering::SeqCst);
-                if let Some(until) = until {
-                    for (item, hold) in partition.iter() {
-                        books[*item].note(hold.fence(), from, until);
-                    }
-                }
-                rounds.fetch_add(1, Ordering::SeqCst);
-                if fastrand::bool() {
-                    drop(partition);
-                } else {
-                    let _ = partition.release();
-                }
-                if is_short && restless.load(Ordering::SeqCst) {
-                    break;
-                }
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for worker in 0..WORKERS {
-            scope.spawn(move || work(worker));
-        }
-        let churn = Instant::now() + scaled(Duration::from_secs(12));
-        while Instant::now() < churn {
-            let proxy = &proxies[fastrand::usize(..WORKERS)];
-            match fastrand::u8(..4) {
-                0 => proxy.cut(),
-                1 => {
-                    // Longer than the session lives.
-                    proxy.black_hole();
-                    thread::sleep(ms(1_500));
-                    proxy.cut();
-                    proxy.heal();
-                }
-                _ => {
-                    proxy.hold_both();
-                    thread::sleep(ms(fastrand::u64(100..700)));
-                    proxy.heal();
-                }
-            }
-            thread::sleep(ms(fastrand::u64(50..400)));
-        }
-        restless.store(false, Ordering::SeqCst);
-        let calm = Instant::now();
-        eventually("all items are owned", Duration::from_secs(30), || {
-            owned.iter().map(|owned| owned.load(Ordering::SeqCst)).sum::<usize>() == COUNT
-        });
-        figure("all items owned after calm", calm.elapsed());
-        over.store(true, Ordering::SeqCst);
-    });
-    let tenures: usize = books.iter().map(Book::judge).sum();
-    figure("partitions and tenures under churn", (rounds.load(Ordering::SeqCst), tenures));
-    assert!(tenures > COUNT * 5, "{tenures}");
 }
