@@ -1,23 +1,26 @@
 //! Caches: after whatever happened they are as the server is.
 //!
-//! Retold by behaviour: Kazoo `test_cache.py` (`test_close`, `test_set_data`, `test_delete`,
-//! `test_get_data`, `test_get_children`, `test_get_data_out_of_tree`, `test_create_event`,
-//! `test_update_event`, `test_delete_event`, `test_root_recreation`, `test_reconnection`,
-//! `test_subscription`); Curator `TestCuratorCache`, `TestCuratorCacheConsistency` in small.
+//! Retold by behaviour: Kazoo `test_cache.py` (`test_start`, `test_start_closed`, `test_close`,
+//! `test_delete_operation`, `test_children_operation`, `test_subtree_operation`, `test_get_data*`,
+//! `test_get_children*`, `test_session_reconnected`, `test_root_recreated`); Curator
+//! `TestCuratorCache`, `TestCuratorCacheConsistency`, `TestPathChildrenCacheInCluster`
+//! (`testMissedDelete`) in small.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zookeeper_blocking::recipes::{Cache, CacheEvent, CacheEvents};
+use zookeeper_blocking::recipes::{Cache, CacheEvent, CacheEvents, DataWatch};
 use zookeeper_blocking::{Client, CreateMode, Error, Version, WatchWait};
 
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
 use crate::locks::{Yard, ms};
 use crate::nodes::in_callback;
+use crate::support::forge::{AUTO, Forge};
 use crate::support::process;
+use crate::support::server::Server;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
 
@@ -192,6 +195,66 @@ fn e19_cache_is_the_tree_after_churn_and_cuts() {
     }
     figure("e19: events heard of 3,000 steps, time to the same tree", (count, lag));
     assert!(lag < scaled(Duration::from_secs(1)), "{lag:?}");
+}
+
+/// E19: what changes while the tree is read for the first time is in it, too.
+#[test]
+fn e19_tree_that_changes_while_it_is_read_is_read_as_it_is() {
+    let yard = Yard::new();
+    let writer = yard.client();
+    writer.create("/t", "", CreateMode::Persistent).expect("new");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            for step in 0.. {
+                let path = format!("/t/{}", fastrand::u8(..6));
+                let _ = match fastrand::u8(..4) {
+                    0 => writer.create(&path, step.to_string(), CreateMode::Persistent).map(drop),
+                    1 => writer.delete_recursive(&path).map(drop),
+                    2 => writer.create(&format!("{path}/x"), "", CreateMode::Persistent).map(drop),
+                    _ => writer.set_data(&path, step.to_string(), Version::Any).map(drop),
+                };
+                if over.load(Ordering::Relaxed) {
+                    return step;
+                }
+            }
+            0
+        });
+        let client = yard.client();
+        let caches: Vec<_> = (0..30).map(|_| Cache::new(&client, "/t").expect("read")).collect();
+        over.store(true, Ordering::Relaxed);
+        figure("e19: changes while 30 caches were read", busy.join().expect("no panic"));
+        for cache in &caches {
+            await_same(cache, &writer);
+        }
+    });
+}
+
+/// E8: versions wrap, and so does nothing that goes by them.
+#[test]
+fn e8_node_whose_version_wraps_is_followed() {
+    let log = Forge::new().create("/t", b"", AUTO).create("/t/n", b"", AUTO);
+    let server = Server::start_with_log(log.set_data("/t/n", b"0", i32::MAX - 2).finish());
+    let client = Client::connect(&server.connect_string()).expect("serves");
+    let cache = Cache::new(&client, "/t").expect("read");
+    let watch = DataWatch::new(&client, "/t/n").expect("legal");
+    let events = cache.subscribe();
+    let mut versions = Vec::new();
+    for step in 0..6 {
+        let wanted = i32::to_string(&step).into_bytes();
+        if step > 0 {
+            let stat = client.set_data("/t/n", &wanted, Version::Any).expect("there");
+            versions.push(stat.version);
+            assert_eq!(next(&events), ('=', "/t/n".to_owned()), "version {}", stat.version);
+        }
+        let seen = watch.recv_timeout(patience()).expect("something new").expect("there");
+        assert_eq!(seen.data, wanted);
+        eventually("cached", patience(), || {
+            cache.get("/t/n").is_some_and(|node| node.data == wanted)
+        });
+    }
+    let wrapped = [i32::MAX - 1, i32::MAX, i32::MIN, i32::MIN + 1, i32::MIN + 2];
+    assert_eq!(versions, wrapped, "it did wrap");
 }
 
 #[test]

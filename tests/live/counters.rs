@@ -2,7 +2,8 @@
 //!
 //! Retold by behaviour: Kazoo `test_counter.py` (all five); Curator `TestDistributedAtomicLong`
 //! (`testCorruptedValue`, `testForceSet`, `testCompareAndSetWithFreshInstance`, `testBasic`,
-//! `testSimulation`).
+//! `testSimulation`), `TestSharedCount` (`testSimple*`, `testMultiClientVersioned`,
+//! `testMultiClientDifferentSeed`, `testDisconnectReconnectEventDoesNotFireValueWatcher`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -403,4 +404,26 @@ fn shared_count_is_set_by_version_and_seen_by_all() {
     assert_eq!(other.get().expect("there").value, 8);
     let counter: Counter<i32> = Counter::new(&client, "/a/count").expect("legal").binary();
     assert_eq!(counter.add(1).expect("counted").after, 9);
+}
+
+#[test]
+fn shared_count_tells_of_changes_and_not_of_cuts() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let client = yard.through(&proxy).connect().expect("serves");
+    let count = SharedCount::new(&client, "/count", 3).expect("legal");
+    count.set(4).expect("set");
+    assert_eq!(count.recv().expect("set"), 4);
+    for value in [5, 6] {
+        proxy.cut();
+        client.sync("/").or_else(|_| client.sync("/")).expect("connected again");
+        let nothing = count.recv_timeout(scaled(ms(60)));
+        assert!(matches!(nothing, Err(Error::Timeout { .. })), "{nothing:?}");
+        // Set while there is no connection.
+        proxy.refuse();
+        proxy.cut();
+        SharedCount::new(&yard.client(), "/count", 0).expect("legal").set(value).expect("set");
+        proxy.accept();
+        assert_eq!(count.recv().expect("connected again"), value);
+    }
 }

@@ -1,8 +1,9 @@
 //! Candidates that stand all the time: latches, and elections that queue again.
 //!
 //! Retold by behaviour: Curator `TestLeaderLatch` (`testCallbackNotifyLeader`, `testCallbackSilent`,
-//! `testNoServerAtStart` in part, `testWaiting`, `testSessionErrorPolicy` in part),
-//! `TestLeaderSelector` (`testAutoRequeue`, `testRotatingLeaders`).
+//! `testNoServerAtStart`, `testProperCloseWithoutConnectionEstablished`, `testWaiting`,
+//! `testErrorPolicies`), `TestLeaderSelector` (`testAutoRequeue`, `testRotatingLeaders`,
+//! `testErrorPolicies`). Without a server is here: the client had one before.
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -104,6 +105,45 @@ fn latch_whose_session_expires_is_told_and_stands_again() {
     assert!(hears(&told).expect("elected again") > fence);
     assert!(latch.has_leadership());
     latch.close(CloseMode::Silent).expect("led");
+}
+
+/// Curator's `SessionConnectionStateErrorPolicy`: a leader is one as long as its session is.
+#[test]
+fn latch_leads_on_over_a_cut_that_its_session_survives() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let client = yard.through(&proxy).connect().expect("serves");
+    let (latch, told) = latch(&client);
+    let fence = hears(&told).expect("elected");
+    for _ in 0..3 {
+        proxy.cut();
+        client.sync("/").or_else(|_| client.sync("/")).expect("connected again");
+        assert_eq!(latch.fence(), Some(fence));
+    }
+    assert!(told.try_recv().is_err(), "nothing has changed");
+    latch.close(CloseMode::Silent).expect("led");
+    yard.await_nodes(0);
+}
+
+#[test]
+fn latch_without_a_server_leads_once_there_is_one_and_can_be_closed_before() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let client = yard.through(&proxy).connect().expect("serves");
+    proxy.refuse();
+    proxy.cut();
+    let (closed, closed_told) = latch(&client);
+    let (stays, told) = latch(&client);
+    let timed_out = stays.wait_elected(ms(100));
+    assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
+    let start = Instant::now();
+    closed.close(CloseMode::NotifyLeader).expect("it only waited");
+    assert!(start.elapsed() < patience());
+    assert!(closed_told.recv().is_err(), "it never led");
+    proxy.accept();
+    assert!(hears(&told).is_some());
+    assert_eq!(yard.nodes().len(), 1, "of the one that is left");
+    drop(stays);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn e16_several_locks_are_lost_with_one_of_them() {
 }
 
 #[test]
-fn thread_takes_its_reentrant_lock_again_and_others_wait_for_the_last_guard() {
+fn e16_thread_takes_its_reentrant_lock_again_and_others_wait_for_the_last_guard() {
     let yard = Yard::new();
     let lock = ReentrantLock::new(yard.lock());
     let outer = lock.acquire().expect("free");
@@ -148,7 +148,7 @@ fn thread_takes_its_reentrant_lock_again_and_others_wait_for_the_last_guard() {
 }
 
 #[test]
-fn threads_of_one_reentrant_lock_exclude_each_other() {
+fn e16_threads_of_one_reentrant_lock_exclude_each_other() {
     let yard = Yard::new();
     let lock = ReentrantLock::new(yard.lock());
     let inside = AtomicUsize::new(0);
@@ -170,7 +170,7 @@ fn threads_of_one_reentrant_lock_exclude_each_other() {
 }
 
 #[test]
-fn reentrant_lock_that_was_lost_is_not_had_by_asking_again() {
+fn e16_reentrant_lock_that_was_lost_is_not_had_by_asking_again() {
     let yard = Yard::new();
     let proxy = yard.proxy();
     let (client, session) = doomed(|| yard.through(&proxy));
