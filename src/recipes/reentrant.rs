@@ -125,7 +125,14 @@ impl fmt::Debug for ReentrantLock {
 
 /// One of the guards of a [`ReentrantLock`]; what it can tell is in [`Hold`].
 ///
-/// Dropping the last of the thread's guards gives the lock up in the background.
+/// Dropping the last of the thread's guards gives the lock up in the background. It stays in its
+/// thread:
+///
+/// ```compile_fail,E0277
+/// fn to_another_thread(guard: zookeeper_blocking::recipes::ReentrantGuard) {
+///     std::thread::spawn(move || guard.release());
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the last guard gives the lock up"]
 pub struct ReentrantGuard {

@@ -142,7 +142,7 @@ fn latch_without_a_server_leads_once_there_is_one_and_can_be_closed_before() {
     assert!(closed_told.recv().is_err(), "it never led");
     proxy.accept();
     assert!(hears(&told).is_some());
-    assert_eq!(yard.nodes().len(), 1, "of the one that is left");
+    yard.await_nodes(1);
     drop(stays);
 }
 

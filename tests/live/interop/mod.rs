@@ -7,6 +7,7 @@ mod curator_locks;
 mod curator_members;
 mod curator_numbers;
 mod curator_queues;
+mod cut;
 mod driven;
 mod kazoo;
 mod kazoo_counters;
