@@ -12,11 +12,11 @@ use std::thread;
 use std::time::Instant;
 
 use zookeeper_blocking::recipes::{Barrier, DoubleBarrier, Inside};
-use zookeeper_blocking::{Acl, Client, CreateMode, Error, RecipeError, Version, WatcherType};
+use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError, Version, WatcherType};
 
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
-use crate::locks::{Yard, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we, whole};
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
@@ -406,6 +406,21 @@ fn e22_leaving_with_an_expired_session_says_so() {
     expire(&proxy, yard.chroot.server(), &session);
     let left = inside.leave();
     assert!(matches!(left, Err(Error::SessionExpired { .. })), "{left:?}");
+}
+
+/// Kazoo's is silent, and "not participating".
+#[test]
+fn parent_that_is_ephemeral_is_told() {
+    let yard = Yard::new();
+    let client = yard.client();
+    client.create("/brief", "", CreateMode::Ephemeral).expect("new");
+    for path in ["/brief", "/brief/below"] {
+        let double = DoubleBarrier::new(&client, path, 1).expect("legal");
+        assert_code(double.enter().map(drop), Code::NoChildrenForEphemerals);
+    }
+    let barrier = Barrier::new(&client, "/brief/below").expect("legal");
+    assert_code(barrier.create(), Code::NoChildrenForEphemerals);
+    assert!(barrier.try_wait().expect("answered"), "there is none");
 }
 
 #[test]

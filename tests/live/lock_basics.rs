@@ -1,4 +1,9 @@
 //! The lock as long as nothing breaks: order, exclusion, deadlines, cancelling, its price.
+//!
+//! Retold by behaviour: Kazoo `test_lock.py` (`test_lock_one`, `test_lock`, `test_lock_non_blocking`,
+//! `test_lock_cancel`, `test_lock_no_double_calls`, `test_lock_same_thread_no_block`,
+//! `test_lock_many_threads*`, `test_lock_reacquire`, `test_lock_timeout`); Curator
+//! `TestInterProcessMutexBase` (`test2Clients`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

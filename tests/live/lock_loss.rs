@@ -1,4 +1,7 @@
 //! A lock that is lost says so before another can have it, and its guard is dead for good.
+//!
+//! Retold by behaviour: Kazoo `test_lock.py` (`test_lock_reconnect`); Curator
+//! `TestInterProcessMutexBase` (`testKilledSession`).
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,9 @@
 //! No contender is left behind, whatever is lost on the way in or out: an orphan would hold the
 //! lock for nobody as long as the session lives.
+//!
+//! Retold by behaviour: Kazoo `test_lock.py` (`test_lock_fail_first_call`); Curator `TestLockInternals`
+//! (`testNodeDeletedCleanlyWithFaults`, `testAttemptLockFailedException`), `TestFrameworkEdges`
+//! (`testMissedResponseOnESCreate`, `testProtectionWithKilledSession`).
 
 use std::sync::Arc;
 use std::thread;

@@ -1,5 +1,8 @@
 //! The queue itself: members that die in the middle, herds, foreign names, numbers that run out,
 //! parents that vanish, nodes that are not ours to read.
+//!
+//! Retold by behaviour: Kazoo `test_lock.py` (`TestSequence`); Curator `TestInterProcessMutexBase`
+//! (`testContainerCleanup`), `TestLockACLs`, `TestLeaderLatch` (`testGetChildrenHitsNoNode`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
