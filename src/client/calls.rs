@@ -12,6 +12,7 @@ use crate::error::{At, Error, Result};
 use crate::io::completion::Completion;
 use crate::io::dispatch::{Event, WatchCallback};
 use crate::io::driver::{Command, Sink, Submit};
+use crate::io::mailbox::Post;
 use crate::io::slot::Slot;
 use crate::proto::buffer::Buffer;
 use crate::session::watches::WatchId;
@@ -162,6 +163,20 @@ impl Client {
         let chroot = self.scope.chroot.clone();
         let watch = Watch::new(events, path, id, self.shared().clone(), chroot);
         Ok((pending, watch))
+    }
+
+    /// As [`submit_watched`](Self::submit_watched), of a watch whose event goes where those of
+    /// others go. What it gives along takes the watch back when it is dropped.
+    pub(crate) fn submit_posted<O: Operation>(
+        &self,
+        read: impl FnOnce(Watcher) -> O,
+        post: Post,
+        deadline: Option<Instant>,
+    ) -> Result<(Pending<O::Reply>, Option<ArmedWatch>)> {
+        let op = read(Watcher::Handle(post));
+        let (pending, armed) = self.submit_armed(op, Some(Limits { deadline, patient: true }))?;
+        let armed = armed.map(|(path, id)| ArmedWatch::new(path, id, self.shared().clone()));
+        Ok((pending, armed))
     }
 
     /// As [`submit_with`](Self::submit_with), but never waits, has no deadline, and is kept while

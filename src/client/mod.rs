@@ -4,6 +4,7 @@ mod batch;
 pub(crate) mod builder;
 mod calls;
 pub(crate) mod chroot;
+pub(crate) mod gathering;
 mod handle;
 pub mod op;
 pub(crate) mod pending;

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) crowd: Crowd,
     next_id: AtomicU64,
+    /// The epoch of the last session in which a server did not know watches that stay.
+    without_lasting: AtomicU64,
     pid: u32,
     /// Whether a server acknowledged the end of the session, or there was none to end.
     session_ended: AtomicBool,
@@ -80,6 +82,7 @@ impl Shared {
             gate: Gate::new(limit),
             crowd: Crowd::default(),
             next_id: AtomicU64::new(1),
+            without_lasting: AtomicU64::new(0),
             pid: std::process::id(),
             session_ended: AtomicBool::new(false),
             host: Mutex::new(None),
@@ -195,6 +198,16 @@ impl Shared {
 
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A server does not know watches that stay (before 3.6). It closed the connection on being
+    /// asked, so it is asked once a session.
+    pub(crate) fn note_without_lasting(&self, epoch: u64) {
+        self.without_lasting.store(epoch, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_without_lasting(&self, epoch: u64) -> bool {
+        self.without_lasting.load(Ordering::Relaxed) == epoch
     }
 
     /// A point in time in eight bytes; `None` for never.

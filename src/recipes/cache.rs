@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use crate::client::Client;
 use crate::client::watch::WatchWait;
@@ -32,7 +31,13 @@ use crate::recipes::site::Site;
 /// * The numbers of children in a node's [`Stat`](crate::Stat): they are those of when its data
 ///   were last read.
 ///
-/// Needs servers from 3.6 on. Curator's `CuratorCache`, Kazoo's `TreeCache`.
+/// Servers before 3.6 know no watch of that sort. There each node has two one-shot watches, with the
+/// same promises: a reconnect reads nothing, a child that comes or goes costs two reads more, and
+/// once a session the client is cut off: it asks for the other watch first, and such a server answers
+/// that it does not know it, and closes the connection. Calls of other threads that are under way
+/// then fail with [`Error::ConnectionLoss`].
+///
+/// Curator's `CuratorCache`, Kazoo's `TreeCache`.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -68,8 +73,7 @@ impl Cache {
     /// # Errors
     /// * [`Error::Timeout`] if not all was read by the deadline of the client's calls.
     /// * [`Error::Invalid`] if `path` is not a legal path.
-    /// * [`Code::Unimplemented`](crate::Code::Unimplemented) before 3.6,
-    ///   [`Code::NoAuth`](crate::Code::NoAuth) if a node may not be read, [`Error::Closed`] and the
+    /// * [`Code::NoAuth`](crate::Code::NoAuth) if a node may not be read, [`Error::Closed`] and the
     ///   like.
     ///
     /// # Blocking
@@ -89,15 +93,9 @@ impl Cache {
     fn new_until(client: &Client, path: &str, deadline: Option<Instant>) -> Result<Self> {
         path::validate(path).map_err(|why| Error::invalid("cache", path, why))?;
         let tree = Arc::new(Tree::default());
-        let (alive, stop) = bounded(0);
-        let mirror =
-            Mirror { tree: tree.clone(), client: client.downgrade(), root: path.into(), stop };
-        thread::Builder::new()
-            .name("zk-cache".into())
-            .spawn(move || mirror.run())
-            .map_err(|source| Error::Start { source: Arc::new(source) })?;
+        let stop = Mirror::start(client, path, tree.clone())?;
         let site = Site::of(client.clone(), path.into(), [].into());
-        let cache = Self { site, tree, _stop: Arc::new(alive) };
+        let cache = Self { site, tree, _stop: stop };
         cache.wait_fresh_until(deadline)?;
         Ok(cache)
     }
@@ -170,19 +168,9 @@ impl Cache {
 
     fn wait_fresh_until(&self, deadline: Option<Instant>) -> Result<()> {
         self.site.patiently(deadline, "cache", |patience| {
-            let mut inside = self.tree.inside.lock();
-            loop {
-                if let Some(error) = &inside.ended {
-                    return Err(error.clone().moved_to(patience.at()));
-                }
-                if inside.is_fresh && self.site.client.state().is_connected() {
-                    return Ok(());
-                }
-                patience.check()?;
-                let look = Instant::now() + LOOK_EVERY;
-                let until = deadline.map_or(look, |deadline| deadline.min(look));
-                self.tree.changed.wait_until(&mut inside, until);
-            }
+            self.tree.wait(patience, |inside| {
+                (inside.is_fresh && self.site.client.state().is_connected()).then_some(())
+            })
         })
     }
 }
@@ -213,9 +201,6 @@ impl CacheEvents {
         self.events.try_iter()
     }
 }
-
-/// How often a wait looks whether it was cancelled.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

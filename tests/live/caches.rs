@@ -37,7 +37,7 @@ fn in_cache(cache: &Cache) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[track_caller]
-fn await_same(cache: &Cache, client: &Client) {
+pub(crate) fn await_same(cache: &Cache, client: &Client) {
     client.sync("/").expect("answered");
     let start = Instant::now();
     while in_cache(cache) != on_server(client, cache.path()) {
@@ -48,7 +48,7 @@ fn await_same(cache: &Cache, client: &Client) {
 }
 
 #[track_caller]
-fn next(events: &CacheEvents) -> (char, String) {
+pub(crate) fn next(events: &CacheEvents) -> (char, String) {
     match events.recv_timeout(patience()).expect("an event") {
         CacheEvent::Created { path, .. } => ('+', path.to_string()),
         CacheEvent::Changed { path, before, node } => {

@@ -41,6 +41,7 @@ mod memory_watches;
 mod nemesis;
 mod nemesis_actor;
 mod nodes;
+mod old_servers;
 mod operations;
 mod partitions;
 mod partitions_churn;

@@ -9,6 +9,7 @@ mod dialing;
 mod ending;
 mod ground;
 mod handshake;
+mod old_servers;
 mod policies;
 mod resources;
 #[path = "../support/mod.rs"]

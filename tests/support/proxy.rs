@@ -272,6 +272,13 @@ impl Proxy {
         self.hub.change(|state| state.target = target);
     }
 
+    /// Makes the server an older one, to which these operations are unknown: their requests reach it
+    /// under a number that no server knows, and so it does what it does then, which is to answer
+    /// `Unimplemented` and to close the connection. Stays after [`heal`](Self::heal).
+    pub(crate) fn forget_ops(&self, ops: &[i32]) {
+        self.hub.change(|state| state.forgotten = ops.to_vec());
+    }
+
     /// Ends all faults, also the armed ones. Links that have lost something, or their client, are
     /// cut.
     pub(crate) fn heal(&self) {
@@ -392,6 +399,8 @@ struct State {
     faults: [Faults; 2],
     shots: Vec<Shot>,
     black_hole: bool,
+    /// Operations that the server is not to know.
+    forgotten: Vec<i32>,
     refusing: bool,
     links: Vec<Arc<Link>>,
     next_link: usize,
@@ -425,6 +434,7 @@ impl State {
             faults: Default::default(),
             shots: Vec::new(),
             black_hole: false,
+            forgotten: Vec::new(),
             refusing: false,
             links: Vec::new(),
             next_link: 0,

@@ -281,10 +281,18 @@ fn enqueue(
         if chunk.act == Some(Act::Hold) {
             state.faults_mut(way).held = true;
         }
+        let forgotten = |op: i32| way == Way::ToServer && state.forgotten.contains(&op);
+        if matches!(seen.kind, Kind::Op(op) if forgotten(op)) {
+            // Behind the length and the xid.
+            chunk.bytes[8..12].copy_from_slice(&NO_OP.to_be_bytes());
+        }
         queue.send(chunk)?;
     }
     Ok(())
 }
+
+/// An operation that no server knows.
+const NO_OP: i32 = 10_000;
 
 /// Delivers one direction of a link, until its end.
 fn write(hub: &Hub, link: &Link, way: Way, queue: &Receiver<Chunk>) {
