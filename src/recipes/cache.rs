@@ -93,7 +93,7 @@ impl Cache {
     fn new_until(client: &Client, path: &str, deadline: Option<Instant>) -> Result<Self> {
         path::validate(path).map_err(|why| Error::invalid("cache", path, why))?;
         let tree = Arc::new(Tree::default());
-        let stop = Mirror::start(client, path, tree.clone())?;
+        let stop = Mirror::start(client, path, tree.clone(), None)?;
         let site = Site::of(client.clone(), path.into(), [].into());
         let cache = Self { site, tree, _stop: stop };
         cache.wait_fresh_until(deadline)?;

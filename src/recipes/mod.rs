@@ -20,6 +20,7 @@
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
 //! | [`Cache`] | a part of the tree, kept in memory |
+//! | [`Glob`] | the next change under a pattern of paths, from a transaction on; Doozer's wait |
 //! | [`Configuration`] | a value of the program's own type, kept fresh, with the last good one at hand |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
@@ -80,6 +81,7 @@ mod double_barrier;
 mod election;
 mod entries;
 mod follower;
+mod glob;
 mod group;
 mod guard;
 mod held_item;
@@ -127,6 +129,7 @@ pub use delayed_lock::{DelayedGuard, DelayedLock};
 pub use discovery::{Discovery, Picker, Registration, ServiceCache, ServiceInstance, ServiceKind};
 pub use double_barrier::{DoubleBarrier, Inside};
 pub use election::{CloseMode, Election, Latch, Leadership, Observer};
+pub use glob::{Glob, GlobChange, GlobNews};
 pub use group::GroupMember;
 pub use guard::{Hold, LockGuard};
 pub use held_item::HeldItem;

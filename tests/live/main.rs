@@ -22,6 +22,7 @@ mod faults_session;
 mod faults_silence;
 mod faults_watches;
 mod fork;
+mod globs;
 mod ground;
 mod id_queues;
 mod interop;

@@ -14,10 +14,8 @@ use crate::client::op::{self, WatchMode};
 use crate::client::session::Session;
 use crate::client::watch::Watch;
 use crate::error::Result;
-use crate::path;
 use crate::proto::code::Code;
 use crate::recipes::patience::Patience;
-use crate::recipes::sight::NodeData;
 use crate::recipes::site::look;
 use crate::session::event::WatchedEvent;
 
@@ -59,7 +57,7 @@ impl Lasting {
             let Some((path, pending)) = asked.pop_front() else { break };
             match patience.wait(pending)? {
                 Ok((names, stat)) => {
-                    waiting.extend(names.iter().map(|name| path::join(&path, name).into()));
+                    waiting.extend(mirror.listed(&path, &names, &stat));
                     let known = |inside: &Inside| {
                         inside.nodes.get(&path).is_some_and(|node| {
                             (node.stat.czxid, node.stat.mzxid) == (stat.czxid, stat.mzxid)
@@ -98,9 +96,7 @@ impl Lasting {
             }
             let Some((path, pending)) = asked.pop_front() else { break };
             match patience.wait(pending)? {
-                Ok((data, stat)) => {
-                    mirror.tree.change(|inside| inside.put(&path, NodeData { data, stat }));
-                }
+                Ok((data, stat)) => mirror.put(&path, data, stat),
                 Err(error) if error.code() == Some(Code::NoNode) => drop(gone.insert(path)),
                 Err(error) if error.is_connection() => waiting.push_back(path),
                 Err(error) => return Err(error),

@@ -22,12 +22,10 @@ use crate::client::op;
 use crate::client::session::Session;
 use crate::client::watch::ArmedWatch;
 use crate::error::{Error, Result};
-use crate::path;
 use crate::proto::code::Code;
 use crate::proto::event::EventKind;
 use crate::proto::stat::Stat;
 use crate::recipes::patience::Patience;
-use crate::recipes::sight::NodeData;
 use crate::session::event::WatchedEvent;
 
 pub(super) struct OneShots {
@@ -113,7 +111,7 @@ impl OneShots {
         loop {
             while asked.len() < WINDOW {
                 let Some(path) = waiting.pop_front() else { break };
-                asked.push_back(self.ask(path, session, patience)?);
+                asked.push_back(self.ask(path, mirror, session, patience)?);
             }
             let Some(Visit { path, data, children }) = asked.pop_front() else { break };
             let (data, data_watch) = answer(data, patience)?;
@@ -137,10 +135,10 @@ impl OneShots {
             armed.children = children_watch.or_else(|| armed.children.take());
             if let Found::There((data, stat)) = data {
                 gone.remove(&path);
-                mirror.tree.change(|inside| inside.put(&path, NodeData { data, stat }));
+                mirror.put(&path, data, stat);
             }
-            if let Found::There((names, _)) = children {
-                let below = names.iter().map(|name| Arc::from(path::join(&path, name)));
+            if let Found::There((names, stat)) = children {
+                let below = mirror.listed(&path, &names, &stat);
                 waiting.extend(below.filter(|child| !self.armed.contains_key(child)));
             }
             if again || lost {
@@ -152,7 +150,13 @@ impl OneShots {
     }
 
     /// Asks for what is not watched of a node.
-    fn ask(&self, path: Arc<str>, session: &Session, patience: &Patience<'_>) -> Result<Visit> {
+    fn ask(
+        &self,
+        path: Arc<str>,
+        mirror: &Mirror,
+        session: &Session,
+        patience: &Patience<'_>,
+    ) -> Result<Visit> {
         let (deadline, armed) = (patience.deadline, self.armed.get(&path));
         let mut visit = Visit { path, data: None, children: None };
         let path = &*visit.path;
@@ -160,7 +164,7 @@ impl OneShots {
             let read = |watcher| op::GetData::new(path.to_owned()).watcher(watcher);
             visit.data = Some(self.gathering.submit(session, read, deadline)?);
         }
-        if armed.is_none_or(|armed| armed.children.is_none()) {
+        if mirror.leads(path) && armed.is_none_or(|armed| armed.children.is_none()) {
             let list = |watcher| op::GetChildrenWithStat::new(path.to_owned()).watcher(watcher);
             visit.children = Some(self.gathering.submit(session, list, deadline)?);
         }

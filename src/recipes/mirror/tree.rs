@@ -9,6 +9,8 @@ use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
+use crate::proto::stat::Stat;
+use crate::recipes::glob::past::Past;
 use crate::recipes::patience::Patience;
 use crate::recipes::sight::NodeData;
 
@@ -56,6 +58,8 @@ pub(crate) struct Inside {
     pub(crate) listeners: Vec<Sender<CacheEvent>>,
     /// Why there will be no more.
     pub(crate) ended: Option<Error>,
+    /// For those who wait for changes in the order of their transactions.
+    pub(crate) past: Option<Past>,
 }
 
 impl Inside {
@@ -67,6 +71,9 @@ impl Inside {
     pub(super) fn put(&mut self, path: &Arc<str>, node: NodeData) {
         let (path, node) = (path.clone(), Arc::new(node));
         let before = self.nodes.insert(path.clone(), node.clone());
+        if let Some(past) = &mut self.past {
+            past.put(&path, before.as_deref(), &node);
+        }
         let event = match before {
             Some(before) if before.stat.czxid != node.stat.czxid => {
                 CacheEvent::Created { path, node }
@@ -80,6 +87,9 @@ impl Inside {
 
     pub(super) fn remove(&mut self, path: &str) {
         if let Some((path, before)) = self.nodes.remove_entry(path) {
+            if let Some(past) = &mut self.past {
+                past.remove(&path, &before);
+            }
             self.tell(&CacheEvent::Deleted { path, before });
         }
     }
@@ -88,6 +98,37 @@ impl Inside {
     pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
         let gone: Vec<_> = self.nodes.keys().filter(|path| !there(path)).cloned().collect();
         gone.iter().rev().for_each(|path| self.remove(path));
+    }
+
+    /// The children of a node were listed.
+    pub(super) fn listed(&mut self, path: &Arc<str>, stat: &Stat) {
+        if let Some(past) = &mut self.past {
+            past.listed(path, stat);
+        }
+    }
+
+    /// All transactions up to `zxid` were heard of, and what they touched was read after them.
+    pub(super) fn settled(&mut self, zxid: i64) {
+        if let Some(past) = &mut self.past {
+            past.settled(zxid);
+        }
+    }
+
+    /// The session is another: its servers may be behind those of the one before.
+    pub(super) fn unsettled(&mut self) {
+        self.is_fresh = false;
+        if let Some(past) = &mut self.past {
+            past.unsettled();
+        }
+    }
+
+    /// Everything that was heard of was read.
+    pub(super) fn fresh(&mut self, zxid: i64) {
+        self.is_fresh = true;
+        self.settled(zxid);
+        if let Some(past) = &mut self.past {
+            past.filled();
+        }
     }
 
     /// The names of the children of `path`, sorted. Looks at each child once or twice, not at what
@@ -114,6 +155,11 @@ impl Inside {
 }
 
 impl Tree {
+    pub(crate) fn with_past(past: Past) -> Self {
+        let inside = Inside { past: Some(past), ..Inside::default() };
+        Self { inside: Mutex::new(inside), changed: Condvar::new() }
+    }
+
     pub(crate) fn change(&self, change: impl FnOnce(&mut Inside)) {
         change(&mut self.inside.lock());
         self.changed.notify_all();
@@ -147,7 +193,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::stat::Stat;
 
     fn tree(paths: &[&str]) -> Inside {
         let mut inside = Inside::default();
