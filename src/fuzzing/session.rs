@@ -155,7 +155,7 @@ impl Run<'_> {
     fn disconnect(&mut self) {
         self.connection = None;
         self.machine.disconnected(&mut self.books.effects);
-        assert_eq!(self.machine.output(), []);
+        assert_eq!(self.machine.output(), [0_u8; 0]);
         assert_eq!(self.machine.deadline(), None);
     }
 

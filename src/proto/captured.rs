@@ -49,7 +49,7 @@ impl Exchange {
     /// The error of a reply that has one, and so no body.
     fn code(&self) -> Code {
         let (header, body) = self.answer();
-        assert_eq!(body, []);
+        assert_eq!(body, [0_u8; 0]);
         Code::from_raw(header.err)
     }
 
@@ -120,12 +120,12 @@ fn unknown_session_is_answered_with_zeros() {
 fn ping_and_auth_are_answered_with_their_own_xids() {
     let (header, body) = PING.asked(XID_PING, OpCode::Ping, |_| {}).answer();
     assert_eq!((header.xid, header.zxid, header.err), (XID_PING, 3, 0));
-    assert_eq!(body, []);
+    assert_eq!(body, [0_u8; 0]);
 
     let auth = AuthRequest { scheme: "digest", credential: b"u:p" };
     let (header, body) = AUTH.asked(XID_AUTH, OpCode::Auth, |w| auth.encode(w)).answer();
     assert_eq!((header.xid, header.zxid, header.err), (XID_AUTH, 0, 0));
-    assert_eq!(body, []);
+    assert_eq!(body, [0_u8; 0]);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn sync_answers_with_the_path_and_delete_with_nothing() {
     assert_eq!(reply::path(&body).unwrap(), "/a");
     let request = DeleteRequest { path: "/u", version: -1 };
     let body = DELETE.asked(24, OpCode::Delete, |w| request.encode(w)).body();
-    assert_eq!(body, []);
+    assert_eq!(body, [0_u8; 0]);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn set_watches_brings_missed_events_before_its_reply() {
     assert_eq!(out, unhex(SET_WATCHES.request));
     let events = [EventKind::DataChanged, EventKind::ChildrenChanged];
     assert_eq!(SET_WATCHES.events(), events.map(|kind| (kind, "/a".to_owned())));
-    assert_eq!(SET_WATCHES.body(), []);
+    assert_eq!(SET_WATCHES.body(), [0_u8; 0]);
 
     let mut out = Vec::new();
     request_header(&mut out, 47, OpCode::SetWatches2);
@@ -321,7 +321,7 @@ fn set_watches_brings_missed_events_before_its_reply() {
     batch.push(4, "/a");
     batch.encode(&mut out, 1 << 40);
     assert_eq!(out, unhex(SET_WATCHES2.request));
-    assert_eq!(SET_WATCHES2.body(), []);
+    assert_eq!(SET_WATCHES2.body(), [0_u8; 0]);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn close_deletes_ephemeral_nodes_before_its_reply() {
     CLOSE.asked(48, OpCode::CloseSession, |_| {});
     let events = ["/a/s-0000000001", "/a/e"].map(|path| (EventKind::Deleted, path.to_owned()));
     assert_eq!(CLOSE.events(), events);
-    assert_eq!(CLOSE.body(), []);
+    assert_eq!(CLOSE.body(), [0_u8; 0]);
 }
 
 #[test]
