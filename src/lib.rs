@@ -111,7 +111,9 @@
 //!
 //! # Features
 //!
-//! None, and nothing is on by default.
+//! Nothing is on by default. `serde` reads and writes the values of
+//! [configurations](recipes::Configuration) and [typed nodes](recipes::Modeled) as JSON; it brings
+//! serde and serde_json.
 //!
 //! # Minimum Rust version
 //!

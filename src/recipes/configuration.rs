@@ -12,6 +12,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::client::Client;
 use crate::error::{At, Error, RecipeError, Result};
+use crate::recipes::codec::Codec;
+#[cfg(feature = "serde")]
+use crate::recipes::codec::from_json;
 use crate::recipes::sight::NodeData;
 use crate::recipes::watches::{DataWatch, Following};
 
@@ -122,6 +125,18 @@ impl<T: Send + Sync + 'static> Configuration<T> {
         Self::begin(client, path, Some(default), read)
     }
 
+    /// As [`new`](Self::new), reading with `codec`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Blocking
+    /// As [`new`](Self::new).
+    pub fn with_codec(client: &Client, path: &str, codec: &Codec<T>) -> Result<Self> {
+        let codec = codec.clone();
+        Self::begin(client, path, None, move |bytes| codec.decode(bytes))
+    }
+
     fn begin(
         client: &Client,
         path: &str,
@@ -196,6 +211,41 @@ impl<T: Send + Sync + 'static> Configuration<T> {
     pub fn on_change(&self, callback: impl FnMut(&Arc<T>) + Send + 'static) {
         let listener = Arc::new(Mutex::new(Listener(Box::new(callback))));
         self.shared.listeners.lock().push(listener);
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: serde::de::DeserializeOwned + Send + Sync + 'static> Configuration<T> {
+    /// As [`new`](Self::new), reading JSON as serde does. With the feature `serde`.
+    ///
+    /// ```no_run
+    /// use std::collections::BTreeMap;
+    /// use zookeeper_blocking::{Client, recipes::Configuration};
+    ///
+    /// let zk = Client::connect("localhost:2181")?;
+    /// let limits = Configuration::<BTreeMap<String, u32>>::json(&zk, "/app/limits")?;
+    /// println!("{:?}", limits.get().get("upload"));
+    /// # Ok::<(), zookeeper_blocking::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Blocking
+    /// As [`new`](Self::new).
+    pub fn json(client: &Client, path: &str) -> Result<Self> {
+        Self::begin(client, path, None, from_json)
+    }
+
+    /// As [`json`](Self::json), beginning with `default` if there is no good value.
+    ///
+    /// # Errors
+    /// As [`with_default`](Self::with_default).
+    ///
+    /// # Blocking
+    /// As [`new`](Self::new).
+    pub fn json_with_default(client: &Client, path: &str, default: T) -> Result<Self> {
+        Self::begin(client, path, Some(default), from_json)
     }
 }
 

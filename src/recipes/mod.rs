@@ -22,6 +22,7 @@
 //! | [`Cache`] | a part of the tree, kept in memory |
 //! | [`Glob`] | the next change under a pattern of paths, from a transaction on; Doozer's wait |
 //! | [`Configuration`] | a value of the program's own type, kept fresh, with the last good one at hand |
+//! | [`Modeled`], [`Codec`] | nodes that hold values of a type; Curator's `ModeledFramework` |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
 //! | [`Queue`] | items that are taken out; with priorities |
@@ -71,6 +72,7 @@
 mod atomic;
 mod barrier;
 mod cache;
+mod codec;
 mod configuration;
 pub(crate) mod contender;
 mod counter;
@@ -95,6 +97,7 @@ mod lock;
 mod locking_queue;
 mod lookout;
 mod mirror;
+mod modeled;
 mod multilock;
 mod own_node;
 mod parcel;
@@ -122,6 +125,7 @@ mod watches;
 pub use atomic::{AtomicValue, Change};
 pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvents};
+pub use codec::Codec;
 pub use configuration::{Configuration, ConfigurationProblem};
 pub use counter::{BinaryNumber, Counter, Number};
 pub use delay_queue::{DelayQueue, DelayedItem};
@@ -139,6 +143,7 @@ pub use line::Contender;
 pub use lock::Lock;
 pub use locking_queue::LockingQueue;
 pub use mirror::CacheEvent;
+pub use modeled::Modeled;
 pub use multilock::{MultiLock, MultiLockGuard};
 pub use partition::{Partition, PartitionState};
 pub use partitioner::{PartitionMember, Partitioner};

@@ -41,6 +41,7 @@ mod locks;
 mod memory_watches;
 mod nemesis;
 mod nemesis_actor;
+mod models;
 mod nodes;
 mod old_servers;
 mod operations;
