@@ -1,6 +1,7 @@
 //! The client: handles, calls, and what they share.
 
 mod batch;
+pub(crate) mod behind;
 pub(crate) mod builder;
 mod calls;
 pub(crate) mod chroot;
@@ -9,6 +10,7 @@ mod handle;
 pub mod op;
 pub(crate) mod pending;
 pub(crate) mod plain;
+pub(crate) mod protected;
 pub(crate) mod retry;
 pub(crate) mod server;
 pub(crate) mod session;

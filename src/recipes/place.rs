@@ -9,7 +9,8 @@
 //! (CURATOR-498): its owner is compared.
 
 use crate::client::Client;
-use crate::client::op::{self, CreateMode, Created};
+use crate::client::behind::{Cleanup, delete_behind};
+use crate::client::op::{self, CreateMode, Created, Version};
 use crate::client::session::Session;
 use crate::error::{Applied, Error, RecipeError, Result};
 use crate::path;
@@ -182,7 +183,7 @@ impl Place {
 
     /// Deletes the node in the background, until it is gone or the session is.
     pub(crate) fn leave_behind(&self) {
-        delete_behind(&self.session, self.node.clone());
+        delete_behind(&self.session, self.node.clone(), Version::Any);
     }
 }
 
@@ -208,89 +209,4 @@ pub(crate) fn ensure_node(
             created => created.map(drop),
         }
     })
-}
-
-/// Deletes `node` without waiting, again and again until the server answered.
-///
-/// What is queued does not keep the client alive: if its last handle is dropped the session is
-/// closed, and the node goes with it.
-fn delete_behind(session: &Session, node: String) {
-    let weak = session.downgrade_session();
-    let delete = op::Delete::new(node.clone());
-    let _ = session.submit_behind(delete, move |result| match result {
-        Err(error) if error.is_connection() => {
-            if let Some(session) = weak.upgrade() {
-                delete_behind(&session, node);
-            }
-        }
-        Err(Error::Refused { code, .. }) if code != Code::NoNode => {
-            log::warn!("cannot give up {node}: {code}");
-        }
-        _ => {}
-    });
-}
-
-/// Finds and deletes the node of a create that was given up, in the background.
-struct Cleanup {
-    session: Session,
-    parent: String,
-    unique: String,
-    armed: bool,
-}
-
-impl Cleanup {
-    fn armed(session: &Session, parent: &str, unique: &str) -> Self {
-        Self {
-            session: session.clone(),
-            parent: parent.to_owned(),
-            unique: unique.to_owned(),
-            armed: true,
-        }
-    }
-
-    fn disarm(&mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        if self.armed {
-            find_behind(&self.session, self.parent.clone(), self.unique.clone());
-        }
-    }
-}
-
-/// The create may still be in a queue of ours or of the server's; what is asked now is answered
-/// after it, and on another server the `sync` waits for it. The list is asked for once the sync was
-/// answered: from then on no server that is behind it takes us.
-fn find_behind(session: &Session, parent: String, unique: String) {
-    let weak = session.downgrade_session();
-    let sync = op::Sync::new(parent.clone());
-    let _ = session.submit_behind(sync, move |synced| {
-        let Some(session) = weak.upgrade() else { return };
-        match synced {
-            Ok(_) => sweep_behind(&session, parent, unique),
-            Err(error) if error.is_connection() => find_behind(&session, parent, unique),
-            Err(_) => {}
-        }
-    });
-}
-
-/// Deletes what is listed under our unique name.
-fn sweep_behind(session: &Session, parent: String, unique: String) {
-    let weak = session.downgrade_session();
-    let list = op::GetChildren::new(parent.clone());
-    let _ = session.submit_behind(list, move |listed| {
-        let Some(session) = weak.upgrade() else { return };
-        match listed {
-            Ok(names) => {
-                for name in names.iter().filter(|name| name.starts_with(&unique)) {
-                    delete_behind(&session, path::join(&parent, name));
-                }
-            }
-            Err(error) if error.is_connection() => sweep_behind(&session, parent, unique),
-            Err(error) => log::warn!("cannot look for {unique} under {parent}: {error}"),
-        }
-    });
 }

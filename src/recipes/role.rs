@@ -1,7 +1,6 @@
 //! How contenders of each sort are called, and whom each of them waits for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::client::protected::{curator_name, unique_bits};
 use crate::recipes::contender::{EXCLUSIVE, EXCLUSIVE_AND_SHARED, Pattern};
 
 /// How the nodes of a recipe are called.
@@ -28,21 +27,13 @@ pub enum NameStyle {
 
 impl NameStyle {
     /// A name for one node, up to the number that the server appends: nobody else uses it.
-    ///
-    /// Random, but for a count that keeps two of one process apart whatever the random numbers are.
     pub(crate) fn unique(self, mark: &str) -> String {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed) as u32;
-        let random = fastrand::u128(..) >> 32;
         match self {
-            Self::Kazoo => format!("{random:024x}{count:08x}{mark}"),
-            Self::Curator => {
-                let [a, b, c, d] = [random >> 64, random >> 48, random >> 32, random >> 16];
-                let part = |bits: u128| bits & 0xffff;
-                let first = a & 0xffff_ffff;
-                let (b, c, d, e) = (part(b), part(c), part(d), part(random));
-                format!("_c_{first:08x}-{b:04x}-{c:04x}-{d:04x}-{e:04x}{count:08x}-{mark}")
+            Self::Kazoo => {
+                let (random, count) = unique_bits();
+                format!("{random:024x}{count:08x}{mark}")
             }
+            Self::Curator => curator_name(mark),
         }
     }
 }

@@ -61,6 +61,7 @@ mod semaphores;
 mod sequencers;
 #[path = "../support/mod.rs"]
 mod support;
+mod sure_writes;
 mod tree;
 mod watch_histories;
 mod watch_model;

@@ -119,6 +119,16 @@ impl<'a> Create<'a> {
         &self.path
     }
 
+    /// The same at another path.
+    pub(crate) fn at(mut self, path: String) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        matches!(self.mode, CreateMode::Ephemeral | CreateMode::EphemeralSequential)
+    }
+
     /// Checks everything that can be checked here and gives the opcode.
     pub(crate) fn check(&self) -> Result<OpCode> {
         let invalid = |why: &str| Err(Error::invalid("create", &self.path, why));
