@@ -8,6 +8,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::client::chroot::Chroot;
 use crate::client::handle::Handle;
+use crate::client::op::CreateMode;
 use crate::client::retry::RetryPolicy;
 use crate::client::session::SessionCredentials;
 use crate::client::{Client, Scope};
@@ -253,6 +254,7 @@ impl ClientBuilder {
             max_request: self.max_request,
             pin: None,
             retry: self.retry,
+            parents: CreateMode::Persistent,
         };
         let handle = Handle::new(shared, threads, self.close_timeout);
         let client = Client::new(Arc::new(handle), scope);

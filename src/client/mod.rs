@@ -30,6 +30,7 @@ use crate::client::builder::ClientBuilder;
 use crate::client::calls::Limits;
 use crate::client::chroot::Chroot;
 use crate::client::handle::Handle;
+use crate::client::op::CreateMode;
 use crate::client::pending::{Waited, wait};
 use crate::client::retry::RetryPolicy;
 use crate::client::session::{Session, SessionCredentials};
@@ -78,6 +79,8 @@ pub(crate) struct Scope {
     /// The only session that the handle works in.
     pub(crate) pin: Option<u64>,
     pub(crate) retry: RetryPolicy,
+    /// How parents are made that nobody asked for by name.
+    pub(crate) parents: CreateMode,
 }
 
 /// A handle that does not keep the client alive, for callbacks that the client itself holds.
@@ -175,13 +178,44 @@ impl Client {
         self.scoped(|scope| scope.retry = policy)
     }
 
-    /// A handle that sees `path`, below its present chroot, as its root. The node is not made.
+    /// A handle that sees `path`, below its present chroot, as its root; Curator's `usingNamespace`.
+    ///
+    /// The node is not made: what makes parents makes it too when it is needed
+    /// ([`create_with_parents`](Self::create_with_parents), [`ensure_path`](Self::ensure_path), all
+    /// [recipes](crate::recipes)); [`ensure_chroot`](Self::ensure_chroot) makes it at once. A plain
+    /// [`create`](Self::create) fails with [`Code::NoNode`](crate::Code::NoNode) until then, unlike
+    /// Curator's, which looks before the first call of any sort.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `path` is not a legal path.
     pub fn with_chroot(&self, path: &str) -> Result<Self> {
         path::validate(path).map_err(|why| Error::invalid("with_chroot", path, why))?;
         Ok(self.scoped(|scope| scope.chroot = scope.chroot.below(path)))
+    }
+
+    /// A handle that makes parents which are missing as containers: the servers delete them some time
+    /// after their last child is gone, and they are made again when they are needed. So what comes
+    /// and goes by the thousand, locks by the name of a thing, leaves nothing behind.
+    ///
+    /// For all that makes parents by itself: [recipes](crate::recipes) that are given this handle,
+    /// and [`create_with_parents`](Self::create_with_parents); also for
+    /// [`ensure_path`](Self::ensure_path), whose last node counts as a parent. Nodes that hold
+    /// something of their own stay persistent: counters, barriers, stored limits. A semaphore's node
+    /// is made again with its limit, a queue's has its numbers begin anew.
+    ///
+    /// Servers before 3.5.1 know no containers, answer that they do not, and close the connection:
+    /// there the parents are persistent.
+    ///
+    /// ```no_run
+    /// use zookeeper_blocking::{Client, recipes::Lock};
+    ///
+    /// let zk = Client::connect("localhost:2181")?.with_container_parents();
+    /// let guard = Lock::new(&zk, "/locks/orders/4711")?.acquire()?;
+    /// guard.release()?; // and some time later, /locks/orders/4711, orders and locks are gone
+    /// # Ok::<(), zookeeper_blocking::Error>(())
+    /// ```
+    pub fn with_container_parents(&self) -> Self {
+        self.scoped(|scope| scope.parents = CreateMode::Container)
     }
 
     /// The path on the servers of what this handle calls "/"; "/" if it has no chroot.

@@ -12,13 +12,26 @@ use crate::proto::code::Code;
 use crate::proto::stat::Stat;
 
 impl Client {
-    /// Makes `path` and its parents, persistent, empty and open to everybody, where they are
-    /// missing.
+    /// Makes `path` and its parents, persistent (or as this handle makes
+    /// [parents](Self::with_container_parents)), empty and open to everybody, where they are missing.
     ///
     /// # Errors
     /// [`Code::NoAuth`], [`Code::NoChildrenForEphemerals`].
     pub fn ensure_path(&self, path: &str) -> Result<()> {
-        self.ensure_path_with(path, CreateMode::Persistent, &[Acl::open()])
+        self.make_parent(|mode| self.ensure_path_with(path, mode, &[Acl::open()]))
+    }
+
+    /// Has `make` make a node that others are below, as this handle makes such nodes.
+    pub(crate) fn make_parent<T>(&self, make: impl Fn(CreateMode) -> Result<T>) -> Result<T> {
+        match make(self.scope().parents) {
+            Err(error)
+                if error.code() == Some(Code::Unimplemented)
+                    && self.scope().parents == CreateMode::Container =>
+            {
+                make(CreateMode::Persistent)
+            }
+            made => made,
+        }
     }
 
     /// As [`ensure_path`](Self::ensure_path), with a mode ([`CreateMode::Persistent`] or
@@ -99,7 +112,7 @@ impl Client {
                     // A name that ends in a slash is its own parent's: `/queue/` + number.
                     match path.strip_suffix('/').or_else(|| path::parent(&path)) {
                         Some(parent) if !parent.is_empty() => self.ensure_path(parent)?,
-                        _ => self.ensure_chroot(CreateMode::Persistent, &[Acl::open()])?,
+                        _ => self.make_parent(|mode| self.ensure_chroot(mode, &[Acl::open()]))?,
                     }
                 }
                 result => return result,

@@ -71,7 +71,7 @@ impl Barrier {
     /// Those of every call.
     pub fn create(&self) -> Result<()> {
         self.site.patiently(self.site.deadline(), "create", |patience| {
-            self.site.ensure(patience, &self.site.path)
+            self.site.ensure_node(patience, &self.site.path)
         })
     }
 

@@ -88,7 +88,7 @@ impl Place {
                 Err(error) if error.code() == Some(Code::NoNode) => {
                     // Removed by an admin, or a container that expired: it is made again, always.
                     let (parent, data) = (options.parent, options.parent_data);
-                    ensure_node(session, parent, data, options.acl, patience)?;
+                    ensure_parent(session, parent, data, options.acl, patience)?;
                 }
                 Err(error) if error.is_connection() => {
                     if let Some(place) = Self::find(session, options, patience)? {
@@ -187,7 +187,19 @@ impl Place {
     }
 }
 
-/// Makes a persistent node with `data`, and its parents, empty, where they are missing.
+/// Makes a node with `data` that others are below, and its parents, empty, where they are missing: as
+/// the client makes parents.
+pub(crate) fn ensure_parent(
+    client: &Client,
+    node: &str,
+    data: &[u8],
+    acl: &[Acl],
+    patience: &Patience<'_>,
+) -> Result<()> {
+    ensure(client, node, data, acl, client.scope().parents, patience)
+}
+
+/// As [`ensure_parent`], a node that stays.
 pub(crate) fn ensure_node(
     client: &Client,
     node: &str,
@@ -195,10 +207,26 @@ pub(crate) fn ensure_node(
     acl: &[Acl],
     patience: &Patience<'_>,
 ) -> Result<()> {
+    ensure(client, node, data, acl, CreateMode::Persistent, patience)
+}
+
+fn ensure(
+    client: &Client,
+    node: &str,
+    data: &[u8],
+    acl: &[Acl],
+    mode: CreateMode,
+    patience: &Patience<'_>,
+) -> Result<()> {
     client.ensure_by(node, &|client, path| {
-        let data = if path == node { data } else { &[] };
-        let create = || op::Create::new(path).data(data).acl(acl.iter().cloned());
-        match patience.ask(client, create) {
+        let (data, is_parent) =
+            if path == node { (data, mode != CreateMode::Persistent) } else { (&[][..], true) };
+        let create = |mode| {
+            let create = || op::Create::new(path).data(data).mode(mode).acl(acl.iter().cloned());
+            patience.ask(client, create)
+        };
+        let created = if is_parent { client.make_parent(create) } else { create(mode) };
+        match created {
             // The server looks at the parent's ACL before it looks for the node.
             Err(error)
                 if error.code() == Some(Code::NoAuth)

@@ -11,7 +11,7 @@ use crate::error::{Applied, Error, Result};
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::recipes::patience::{Patience, Waits};
-use crate::recipes::place::ensure_node;
+use crate::recipes::place::{ensure_node, ensure_parent};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -133,8 +133,14 @@ impl Site {
         }
     }
 
-    /// Makes the node at `path` and those above it, persistent and empty, where they are missing.
+    /// Makes the node at `path`, below which others are to be, and those above it, empty, where they
+    /// are missing.
     pub(crate) fn ensure(&self, patience: &Patience<'_>, path: &str) -> Result<()> {
+        ensure_parent(&self.client, path, &[], &self.acl, patience)
+    }
+
+    /// As [`ensure`](Self::ensure), a node that stays though nothing is below it.
+    pub(crate) fn ensure_node(&self, patience: &Patience<'_>, path: &str) -> Result<()> {
         ensure_node(&self.client, path, &[], &self.acl, patience)
     }
 

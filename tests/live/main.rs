@@ -8,6 +8,7 @@ mod callbacks;
 mod chroots;
 mod clients;
 mod configurations;
+mod containers;
 mod counters;
 mod delay_queues;
 mod discoveries;

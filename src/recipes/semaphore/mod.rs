@@ -23,7 +23,7 @@ use crate::recipes::contender::{self, LEASES};
 use crate::recipes::guard::Hold;
 use crate::recipes::line::{Contender, Line, check_path, read_contenders};
 use crate::recipes::patience::{Patience, Waits};
-use crate::recipes::place::{Place, PlaceOptions, ensure_node};
+use crate::recipes::place::{Place, PlaceOptions, ensure_node, ensure_parent};
 use crate::recipes::role::{NameStyle, Role};
 use limit::{Kept, Limit};
 
@@ -379,7 +379,7 @@ impl Semaphore {
             let children = match patience.wait(children)? {
                 Err(error) if error.is_connection() => continue,
                 Err(error) if error.code() == Some(Code::NoNode) => {
-                    ensure_node(session, &room, &self.node_data(), &self.acl, patience)?;
+                    ensure_parent(session, &room, &self.node_data(), &self.acl, patience)?;
                     continue;
                 }
                 children => children?,
