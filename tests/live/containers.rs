@@ -18,49 +18,47 @@ fn parents_go_after_use_and_come_again() {
     let yard = Yard::new();
     let plain = yard.client();
     let client = plain.with_container_parents();
-    let uses: [(&str, Use); 7] = [
-        ("lock", |zk| {
+    let uses: [Use; 7] = [
+        |zk| {
             let guard = Lock::new(zk, "/app/lock").expect("legal").acquire().expect("free");
             guard.release().expect("held");
-        }),
-        ("semaphore", |zk| {
+        },
+        |zk| {
             let semaphore = Semaphore::new(zk, "/app/semaphore", 2).expect("legal");
             let guard = semaphore.acquire().expect("free");
             guard.release().expect("held");
-        }),
-        ("election", |zk| {
+        },
+        |zk| {
             let election = Election::new(zk, "/app/election").expect("legal");
             let leader = election.campaign().expect("alone");
             drop(leader);
-        }),
-        ("party", |zk| {
+        },
+        |zk| {
             let party = Party::new(zk, "/app/party").expect("legal");
             let member = party.join().expect("joined");
             member.leave().expect("there");
-        }),
-        ("queue", |zk| {
+        },
+        |zk| {
             let queue = Queue::new(zk, "/app/queue").expect("legal");
             queue.put("x").expect("put");
             assert!(queue.take().is_ok());
-        }),
-        ("held", |zk| {
+        },
+        |zk| {
             let queue = LockingQueue::new(zk, "/app/held").expect("legal");
             queue.put("x").expect("put");
             queue.get().expect("there").consume().expect("held");
-        }),
-        ("counter", |zk| {
+        },
+        |zk| {
             let counter: Counter = Counter::new(zk, "/app/below/counter").expect("legal");
             counter.add(1).expect("added");
             zk.delete("/app/below/counter", Version::Any).expect("there");
-        }),
+        },
     ];
-    for (name, once) in uses {
-        for _ in 0..2 {
-            once(&client);
-            eventually(&format!("{name}: nothing is left"), patience(), || {
-                plain.exists("/app").expect("answered").is_none()
-            });
-        }
+    for _ in 0..2 {
+        uses.iter().for_each(|once| once(&client));
+        eventually("nothing is left", patience(), || {
+            plain.exists("/app").expect("answered").is_none()
+        });
     }
     assert!(children(&yard, "/").is_empty());
 }

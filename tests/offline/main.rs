@@ -11,6 +11,7 @@ mod ground;
 mod handshake;
 mod old_servers;
 mod policies;
+mod protected;
 mod resources;
 #[path = "../support/mod.rs"]
 mod support;
