@@ -44,8 +44,8 @@ pub use observer::Observer;
 ///
 /// Kazoo's `Election`, and with [`NameStyle::Curator`] the nodes of Curator's `LeaderLatch`, whose
 /// behaviour [`latch`](Self::latch) has. (A `LeaderSelector` stands in line as a mutex does: beside
-/// it, use a [`Lock`](crate::recipes::Lock) of Curator's style.) Kazoo's leaders are not told when their session is gone,
-/// and lead on.
+/// it, use a [`Lock`](crate::recipes::Lock) of Curator's style.) Kazoo's leaders are not told when
+/// their session is gone, and lead on.
 ///
 /// # Example
 ///
