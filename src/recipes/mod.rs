@@ -45,7 +45,8 @@
 //!   session is gone. `release()` waits and tells. (A [`HeldLease`] is no guard: it outlives its
 //!   session, and ends at its time.)
 //! * No node is left behind, however an attempt ends, and no watch. Parents that are missing, or
-//!   that somebody removes, are made again. Children of other names are passed by.
+//!   that somebody removes, are made again; as containers, if the client's handle
+//!   [says so](crate::Client::with_container_parents). Children of other names are passed by.
 //! * Who leaves wakes only those whose turn it is. (The end of a lease wakes all that wait for it.)
 //! * Every wait ends: by its deadline, by a cancel from another thread, by the client's end.
 //! * Recipes may be used in callbacks: they wait on queues that the IO thread fills.
