@@ -223,6 +223,8 @@ impl<T: serde::de::DeserializeOwned + Send + Sync + 'static> Configuration<T> {
     /// use zookeeper_blocking::{Client, recipes::Configuration};
     ///
     /// let zk = Client::connect("localhost:2181")?;
+    /// # use zookeeper_blocking::op;
+    /// # zk.create_with_parents(op::Create::new("/app/limits").data(r#"{"upload": 7}"#))?;
     /// let limits = Configuration::<BTreeMap<String, u32>>::json(&zk, "/app/limits")?;
     /// println!("{:?}", limits.get().get("upload"));
     /// # Ok::<(), zookeeper_blocking::Error>(())

@@ -53,6 +53,23 @@ fn protected_node_is_made_once_whether_request_or_answer_is_lost() {
 }
 
 #[test]
+fn protected_create_costs_one_round_trip_and_four_after_a_lost_answer() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let client = yard.through(&proxy).connect().expect("serves");
+    client.ensure_path("/q").expect("made");
+    proxy.far();
+    for (loses, trips) in [(false, 1), (true, 4)] {
+        if loses {
+            proxy.once(Way::ToClient, Pick::Op(ops::CREATE), 1, Act::LoseAndCut);
+        }
+        proxy.reset_counts();
+        client.create_protected(item(CreateMode::Ephemeral)).expect("made");
+        assert_eq!(proxy.counts().round_trips, trips, "{:?}", proxy.counts());
+    }
+}
+
+#[test]
 fn protected_node_of_a_session_that_ended_is_not_taken_for_ours() {
     let yard = Yard::new();
     let proxy = yard.proxy();

@@ -27,6 +27,8 @@ pub(crate) use pattern::Pattern;
 /// use zookeeper_blocking::{Client, recipes::{Glob, GlobChange}};
 ///
 /// let zk = Client::connect("localhost:2181")?;
+/// # use zookeeper_blocking::op;
+/// # zk.create_with_parents(op::Create::new("/svc/mail/addr").data("10.0.0.7:25"))?;
 /// let addresses = Glob::new(&zk, "/svc/*/addr")?;
 /// let mut zxid = 0; // or what the last run of this program left in a file
 /// loop {
@@ -41,8 +43,8 @@ pub(crate) use pattern::Pattern;
 ///         }
 ///     }
 ///     zxid = news.zxid;
+///     # break;
 /// }
-/// # #[allow(unreachable_code)]
 /// # Ok::<(), zookeeper_blocking::Error>(())
 /// ```
 ///
@@ -62,6 +64,9 @@ pub(crate) use pattern::Pattern;
 /// * To know what was deleted while no `Glob` lived, or in which transaction: no server tells. If
 ///   the node before the first `*` or `?` is missing from the beginning, not even `Unclear` is told.
 /// * Changes of ACLs.
+/// * To a client that allows servers cut off from their quorum
+///   ([`read_only`](crate::ClientBuilder::read_only)): such a server may not have a node yet that was
+///   seen at another, which is told as a deletion.
 ///
 /// # What it costs
 /// As a [`Cache`](super::Cache) of the nodes that match and those above them, from the last name
