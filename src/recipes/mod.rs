@@ -1,4 +1,4 @@
-//! What processes build together on the nodes: locks, elections, and more to come.
+//! What processes build together on the nodes: locks, elections, queues, caches and more.
 //!
 //! | recipe | what it is for |
 //! |---|---|
@@ -14,8 +14,8 @@
 //! | [`SharedCount`] | a number that is set by version and kept in sight; Curator's |
 //! | [`AtomicValue`] | bytes that many change, each change made of what it replaces |
 //! | [`Party`], [`ShallowParty`] | who is here; Kazoo's parties, which join again by themselves |
-//! | [`Partitioner`] | a set of items, of which each member has its share; Kazoo's `SetPartitioner` |
 //! | [`GroupMember`] | the same with names and payloads; Curator's |
+//! | [`Partitioner`] | a set of items, of which each member has its share; Kazoo's `SetPartitioner` |
 //! | [`Discovery`], [`Picker`] | who offers a service, and where; Curator's |
 //! | [`PersistentNode`] | a node that is made again whenever it is gone |
 //! | [`DataWatch`], [`ChildrenWatch`] | what a node is now, told whenever it is not what was told last |
