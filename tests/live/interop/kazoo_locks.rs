@@ -280,7 +280,8 @@ fn semaphore_is_shared_and_its_maximum_agreed_on() {
     assert!(!third.is_finished(), "three holders of two leases");
     assert_eq!(python.ask(&["release", "a"]), "True");
     let third = third.join().expect("no panic");
-    // And the other way round.
+    // And the other way round. Ours gives its place at the door up behind the answer.
+    await_waiters(0);
     let own = ours.clone();
     let fourth = thread::spawn(move || own.acquire().expect("granted in time"));
     await_waiters(1);
