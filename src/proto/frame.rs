@@ -99,6 +99,10 @@ impl FrameBuffer {
     pub(crate) fn filled(&mut self, n: usize) {
         self.end = self.end.saturating_add(n).min(self.buf.len());
         self.wide |= self.end == self.buf.len();
+        // A buffer that is large already takes in one read what would have to grow another.
+        if self.end - self.start > INITIAL {
+            self.idle = 0;
+        }
         self.discard();
     }
 
@@ -369,6 +373,22 @@ mod tests {
         // Part of the next frame was behind the huge one and has to move.
         let next = feed(&mut buffer, &last, usize::MAX);
         assert_eq!(next, [Seen::Frame(b"next".to_vec())]);
+        assert_eq!(buffer.buf.capacity(), INITIAL + PAGE);
+    }
+
+    #[test]
+    fn buffer_stays_large_while_large_frames_come() {
+        let mut buffer = FrameBuffer::new(usize::MAX);
+        let large = stream(&[vec![1; 500_000]]);
+        feed(&mut buffer, &large, usize::MAX);
+        let len = buffer.buf.len();
+        for _ in 0..4 * PATIENCE {
+            feed(&mut buffer, &large, usize::MAX);
+            assert_eq!(buffer.buf.len(), len);
+        }
+        for _ in 0..2 * PATIENCE {
+            feed(&mut buffer, &stream(&[vec![1; 10]]), usize::MAX);
+        }
         assert_eq!(buffer.buf.capacity(), INITIAL + PAGE);
     }
 
