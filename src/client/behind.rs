@@ -27,8 +27,8 @@ pub(crate) fn delete_behind(client: &Client, node: String, version: Version) {
     });
 }
 
-/// Whether to ask again after `error`.
-fn goes_on(client: &Client, error: &Error) -> bool {
+/// Whether to ask again after `error`: in the next session too, unless the handle is pinned.
+pub(crate) fn goes_on(client: &Client, error: &Error) -> bool {
     let renewed = matches!(error, Error::SessionExpired { .. }) && client.scope().pin.is_none();
     error.is_connection() || renewed
 }

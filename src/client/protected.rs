@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::client::behind::{Cleanup, delete_behind};
+use crate::client::behind::{Cleanup, delete_behind, goes_on};
 use crate::client::op::{self, Created, Operation, Version};
 use crate::client::{Client, Pending};
 use crate::error::{Applied, Error, Result};
@@ -76,7 +76,7 @@ impl Client {
                     cleanup.disarm();
                     return Ok(Some(created));
                 }
-                Err(error) if self.is_worth_asking_again(&error) => {
+                Err(error) if goes_on(self, &error) => {
                     is_unsure |= error.applied() == Applied::Unknown;
                     self.in_time(deadline, create.path_ref()).map_err(|_| error)?;
                 }
@@ -130,17 +130,12 @@ impl Client {
         loop {
             let asked = self.submit_until(op(), deadline);
             match asked.and_then(|pending| pending.wait_or_give_up(deadline)) {
-                Err(error) if self.is_worth_asking_again(&error) => {
+                Err(error) if goes_on(self, &error) => {
                     self.in_time(deadline, op().path()).map_err(|_| error)?;
                 }
                 answer => return answer,
             }
         }
-    }
-
-    fn is_worth_asking_again(&self, error: &Error) -> bool {
-        let renewed = matches!(error, Error::SessionExpired { .. }) && self.scope().pin.is_none();
-        error.is_connection() || renewed
     }
 
     fn in_time(&self, deadline: Option<Instant>, path: &str) -> Result<()> {
@@ -168,7 +163,7 @@ impl Client {
     pub fn delete_guaranteed(&self, path: &str, version: impl Into<Version>) -> Result<()> {
         let version = version.into();
         let deleted = self.delete(path, version);
-        if deleted.as_ref().is_err_and(|error| self.is_worth_asking_again(error)) {
+        if deleted.as_ref().is_err_and(|error| goes_on(self, error)) {
             delete_behind(self, path.to_owned(), version);
         }
         deleted

@@ -94,7 +94,7 @@ fn program_of(examples: &[Example]) -> String {
          fn main() {{\n\
          \x20   let mut args = std::env::args().skip(1);\n\
          \x20   let (number, address) = (args.next().unwrap(), args.next().unwrap());\n\
-         \x20   let ended = match &*number {{\n{arms}        _ => unreachable!(),\n    }};\n\
+         \x20   let ended = match &*number {{\n{arms}        _ => std::process::exit(2),\n    }};\n\
          \x20   if let Err(error) = ended {{\n\
          \x20       eprintln!(\"{{error}} ({{error:?}})\");\n\
          \x20       std::process::exit(1);\n\
