@@ -102,7 +102,8 @@ fn protected_create_that_gives_up_leaves_no_node() {
         let hurried = client.with_timeout(scaled(ms(200)));
         let late = hurried.create_protected(item(mode));
         assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-        assert_eq!(children(&yard, "/q").len(), 1, "the server did it");
+        // The server did it, if a little later on a busy machine.
+        await_children(&yard, "/q", 1);
         proxy.release(Way::ToClient);
         await_children(&yard, "/q", 0);
     }

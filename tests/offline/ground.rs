@@ -254,11 +254,9 @@ fn proxy_hold_delivers_nothing_and_loses_nothing() {
     let mut client = raw(&proxy);
     proxy.hold(Way::ToClient);
     client.send(&get_frame(1)).expect("sends");
-    // The request goes through, its reply does not.
+    // The request goes through, its reply does not; whether the proxy has read it already, and so
+    // counted it, depends on how far its reader had come when the hold began.
     server.wait_for(op::GET_DATA, 1);
-    eventually("the reply waits", Duration::from_secs(5), || {
-        proxy.counts().to_client.ops.contains_key(&op::GET_DATA)
-    });
     client.set_limit(Duration::from_millis(100));
     assert_eq!(client.read().expect_err("held").kind(), ErrorKind::WouldBlock);
     proxy.release(Way::ToClient);
