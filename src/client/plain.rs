@@ -41,7 +41,8 @@ impl Client {
     /// The node's [`Stat`]; `None` if it does not exist.
     ///
     /// # Errors
-    /// Those of every call.
+    /// [`Code::NoAuth`](crate::Code::NoAuth) from newer servers, such as 3.9.3, which want READ for
+    /// it (ZOOKEEPER-2590).
     pub fn exists(&self, path: &str) -> Result<Option<Stat>> {
         self.call(op::Exists::new(path))
     }

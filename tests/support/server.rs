@@ -277,6 +277,19 @@ impl Node {
         mode.map(str::to_owned)
     }
 
+    /// Major and minor version: what a server does differs between those that tests meet by
+    /// `ZOOKEEPER_HOME`.
+    #[track_caller]
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let text = self.four_letter("srvr").expect("serves");
+        let version = text.lines().find_map(|line| line.strip_prefix("Zookeeper version: "));
+        let mut numbers = version.expect("a version").split('.').map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+            _ => panic!("no version: {text}"),
+        }
+    }
+
     /// Sends a four-letter word and gives the whole answer.
     pub(crate) fn four_letter(&self, word: &str) -> io::Result<String> {
         let limit = scaled(Duration::from_secs(2));
