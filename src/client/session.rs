@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 
 use crate::client::{Client, WeakClient};
 use crate::io::life::{self, Life, Loss};
+use crate::io::shared::Novelty;
 use crate::session::state::SessionState;
 
 /// A client handle that works in one session only.
@@ -110,6 +111,20 @@ impl Session {
     /// The deadline of a call that begins now.
     pub(crate) fn call_deadline(&self) -> Option<Instant> {
         self.client.deadline(Instant::now())
+    }
+
+    /// Whether no server of this session said that it does not know it.
+    pub(crate) fn knows(&self, what: Novelty) -> bool {
+        !self.client.shared().is_without(what, self.epoch())
+    }
+
+    pub(crate) fn note_without(&self, what: Novelty) {
+        self.client.shared().note_without(what, self.epoch());
+    }
+
+    /// The number of the session among those of the client.
+    fn epoch(&self) -> u64 {
+        self.client.scope().pin.unwrap_or(u64::MAX)
     }
 
     /// The same session, with the life that it has now: a loss that it survived is forgotten.

@@ -37,8 +37,9 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) crowd: Crowd,
     next_id: AtomicU64,
-    /// The epoch of the last session in which a server did not know watches that stay.
+    /// The epoch of the last session in which a server did not know the [`Novelty`].
     without_lasting: AtomicU64,
+    without_stat: AtomicU64,
     pid: u32,
     /// Whether a server acknowledged the end of the session, or there was none to end.
     session_ended: AtomicBool,
@@ -53,6 +54,16 @@ pub(crate) struct Shared {
 /// A point in time as nanoseconds since the client was made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packed(u64);
+
+/// What old servers do not know. On being asked they say so and close the connection: so it is asked
+/// once a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Novelty {
+    /// Watches that stay, since 3.6.
+    LastingWatches,
+    /// A create that is answered with a Stat, since 3.5.
+    CreateWithStat,
+}
 
 /// The request could not be queued: the IO thread has ended.
 #[derive(Debug)]
@@ -83,6 +94,7 @@ impl Shared {
             crowd: Crowd::default(),
             next_id: AtomicU64::new(1),
             without_lasting: AtomicU64::new(0),
+            without_stat: AtomicU64::new(0),
             pid: std::process::id(),
             session_ended: AtomicBool::new(false),
             host: Mutex::new(None),
@@ -200,14 +212,20 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A server does not know watches that stay (before 3.6). It closed the connection on being
-    /// asked, so it is asked once a session.
-    pub(crate) fn note_without_lasting(&self, epoch: u64) {
-        self.without_lasting.store(epoch, Ordering::Relaxed);
+    /// A server of the session does not know it.
+    pub(crate) fn note_without(&self, what: Novelty, epoch: u64) {
+        self.without(what).store(epoch, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_without_lasting(&self, epoch: u64) -> bool {
-        self.without_lasting.load(Ordering::Relaxed) == epoch
+    pub(crate) fn is_without(&self, what: Novelty, epoch: u64) -> bool {
+        self.without(what).load(Ordering::Relaxed) == epoch
+    }
+
+    fn without(&self, what: Novelty) -> &AtomicU64 {
+        match what {
+            Novelty::LastingWatches => &self.without_lasting,
+            Novelty::CreateWithStat => &self.without_stat,
+        }
     }
 
     /// A point in time in eight bytes; `None` for never.

@@ -13,6 +13,7 @@ use crate::client::op::{self, CreateMode};
 use crate::client::session::Session;
 use crate::client::transaction::{OpResult, Transaction};
 use crate::error::{Applied, Error, RecipeError, Result};
+use crate::io::shared::Novelty;
 use crate::proto::code::Code;
 use crate::proto::stat::Stat;
 use crate::recipes::patience::Patience;
@@ -52,14 +53,15 @@ impl OwnNode {
             let create = op::Create::new(path)
                 .mode(CreateMode::Ephemeral)
                 .data(data)
-                .acl(site.acl.iter().cloned())
-                .with_stat();
+                .acl(site.acl.iter().cloned());
+            let tells = session.knows(Novelty::CreateWithStat);
+            let create = if tells { create.with_stat() } else { create };
             patience.check()?;
             let pending = session.submit_until(create, patience.deadline)?;
             match patience.wait(pending)? {
                 Ok(created) => match created.stat {
                     Some(stat) => return node.of(&stat, patience).map(Some),
-                    // A server that answers create2 as create: ask for what it left out.
+                    // One that does not tell it: ask for what was left out.
                     None => is_unsure = true,
                 },
                 Err(error) if error.code() == Some(Code::NodeExists) => {
@@ -70,6 +72,10 @@ impl OwnNode {
                 }
                 Err(error) if error.code() == Some(Code::NoNode) => {
                     site.ensure_above(patience, path)?;
+                    continue;
+                }
+                Err(error) if tells && error.code() == Some(Code::Unimplemented) => {
+                    session.note_without(Novelty::CreateWithStat);
                     continue;
                 }
                 Err(error) if error.is_connection() => {

@@ -13,6 +13,7 @@ use crate::client::behind::{Cleanup, delete_behind};
 use crate::client::op::{self, CreateMode, Created, Version};
 use crate::client::session::Session;
 use crate::error::{Applied, Error, RecipeError, Result};
+use crate::io::shared::Novelty;
 use crate::path;
 use crate::proto::acl::Acl;
 use crate::proto::code::Code;
@@ -63,8 +64,9 @@ impl Place {
             let create = op::Create::new(prefix.as_str())
                 .mode(options.mode)
                 .data(options.data)
-                .acl(options.acl.iter().cloned())
-                .with_stat();
+                .acl(options.acl.iter().cloned());
+            let tells = session.knows(Novelty::CreateWithStat);
+            let create = if tells { create.with_stat() } else { create };
             let created = session.submit_until(create, patience.deadline)?;
             // If it fails, whoever needs the list asks again.
             let list = op::GetChildren::new(options.parent);
@@ -77,7 +79,7 @@ impl Place {
                     return Ok((place, listed.and_then(Result::ok)));
                 }
                 Ok(Created { path: node, stat: None, .. }) => {
-                    // A server that answers create2 as create: ask for what it left out.
+                    // One that does not tell it: ask for what was left out.
                     let stat = patience.ask(session, || op::Exists::new(node.as_str()))?;
                     if let Some(stat) = stat {
                         let place = Self::of(session, node, &stat, patience)?;
@@ -89,6 +91,9 @@ impl Place {
                     // Removed by an admin, or a container that expired: it is made again, always.
                     let (parent, data) = (options.parent, options.parent_data);
                     ensure_parent(session, parent, data, options.acl, patience)?;
+                }
+                Err(error) if tells && error.code() == Some(Code::Unimplemented) => {
+                    session.note_without(Novelty::CreateWithStat);
                 }
                 Err(error) if error.is_connection() => {
                     if let Some(place) = Self::find(session, options, patience)? {

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zookeeper_blocking::recipes::{Cache, Discovery, ServiceInstance};
-use zookeeper_blocking::{Client, Code, CreateMode, SessionCredentials, Version, WatchMode, op};
+use zookeeper_blocking::recipes::{Cache, Discovery, Lock, Party, ServiceInstance};
+use zookeeper_blocking::{
+    Client, Code, CreateMode, EventKind, SessionCredentials, Version, WatchMode, op,
+};
 
 use crate::caches::{await_same, next};
 use crate::clients::{doomed, expire, patience};
@@ -37,6 +39,14 @@ impl Old {
         Self { yard, proxy, client, session }
     }
 
+    /// One before 3.5.
+    fn older() -> Self {
+        let old = Self::new();
+        let newer = [ops::ADD_WATCH, ops::SET_WATCHES2, ops::CREATE2, ops::REMOVE_WATCHES];
+        old.proxy.forget_ops(&newer);
+        old
+    }
+
     fn asked(&self) -> BTreeMap<i32, usize> {
         self.proxy.counts().to_server.ops
     }
@@ -51,6 +61,58 @@ fn lasting_watch_is_refused_and_the_client_is_usable_after() {
     old.client.create("/a", "", CreateMode::Persistent).expect("usable");
     assert_eq!(old.client.session_id(), old.session.id());
     assert_eq!(old.client.watch_count(), 0);
+}
+
+#[test]
+fn dropped_watches_cost_one_connection_in_all() {
+    let old = Old::older();
+    old.client.create("/a", "", CreateMode::Persistent).expect("new");
+    let (_, _, kept) = old.client.watch_data("/a").expect("there");
+    drop(old.client.watch_children("/a").expect("there"));
+    eventually("the next connection", patience(), || old.proxy.counts().connections == 3);
+    eventually("serves again", patience(), || old.client.exists("/a").is_ok());
+    for _ in 0..5 {
+        drop(old.client.watch_children("/a").expect("connected"));
+    }
+    old.client.set_data("/a", "x", Version::Any).expect("connected");
+    let event = kept.recv_timeout(patience()).expect("it was kept over the cut");
+    assert_eq!(event.kind, EventKind::DataChanged);
+    // What is left of the dropped ones there is nobody's.
+    old.client.create("/a/b", "", CreateMode::Persistent).expect("connected");
+    assert_eq!((old.proxy.counts().connections, old.asked()[&ops::REMOVE_WATCHES]), (3, 1));
+    assert_eq!(old.client.watch_count(), 0);
+}
+
+#[test]
+fn recipes_with_nodes_of_their_own_work_where_no_create_tells_a_stat() {
+    let old = Old::older();
+    let lock = Lock::new(&old.client, "/lock").expect("a path");
+    let first = lock.acquire().expect("free");
+    let next = thread::scope(|scope| {
+        let next = scope.spawn(|| lock.acquire().expect("granted"));
+        eventually("it waits", patience(), || lock.contenders().is_ok_and(|all| all.len() == 2));
+        let (stat, fence) = (old.client.exists(first.node()), first.fence());
+        assert_eq!(stat.expect("asked").map(|stat| stat.czxid), Some(fence));
+        first.release().expect("held");
+        next.join().expect("no panic")
+    });
+    next.release().expect("held");
+    let party = Party::new(&old.client, "/party").expect("a path").identifier("me");
+    let member = party.join().expect("joined");
+    assert_eq!(party.members().expect("read").len(), 1);
+    member.leave().expect("a member");
+    // The first create is told that it is unknown, and none after it asks so.
+    assert_eq!(old.asked()[&ops::CREATE2], 1, "{:?}", old.asked());
+    // Those who hear it at the same time in the next session go on too.
+    expire(&old.proxy, old.yard.chroot.server(), &old.session);
+    eventually("a new session", patience(), || old.client.exists("/").is_ok());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| lock.acquire().expect("granted").release().expect("held"));
+        }
+    });
+    let left = ["/lock", "/party"].map(|path| old.client.get_children(path).expect("there"));
+    assert_eq!(left, [Vec::<String>::new(), Vec::new()]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::client::op;
 use crate::client::session::Session;
 use crate::client::{Client, WeakClient};
 use crate::error::{Error, Result};
+use crate::io::shared::Novelty;
 use crate::path;
 use crate::proto::code::Code;
 use crate::proto::event::EventKind;
@@ -203,15 +204,14 @@ impl Mirror {
                 Err(error) => return Err(error),
             }
         }
-        let epoch = session.scope().pin.unwrap_or(u64::MAX);
-        if !session.shared().is_without_lasting(epoch) {
+        if session.knows(Novelty::LastingWatches) {
             match Lasting::set(&self.root, session, patience) {
                 Ok(lasting) => {
                     lasting.look_at_all(self, session, patience)?;
                     return Ok(Watching::Lasting(lasting));
                 }
                 Err(error) if error.code() == Some(Code::Unimplemented) => {
-                    session.shared().note_without_lasting(epoch);
+                    session.note_without(Novelty::LastingWatches);
                 }
                 Err(error) => return Err(error),
             }

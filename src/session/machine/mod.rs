@@ -56,6 +56,9 @@ pub(crate) struct Machine<T, W> {
     lease_from: Option<Instant>,
     auths: Vec<Auth<T>>,
     watches: Watches<W>,
+    /// Whether a server of this session did not know how to take a watch back: those before 3.5.
+    /// It closes the connection on being asked, so it is asked once a session.
+    keeps_watches: bool,
     link: Option<Link<T, W>>,
     /// Whether any connection of this session was announced: the next one is a reconnect.
     was_connected: bool,
@@ -76,6 +79,7 @@ impl<T, W: Clone> Machine<T, W> {
             lease_from: None,
             auths: Vec::new(),
             watches: Watches::new(),
+            keeps_watches: false,
             link: None,
             was_connected: false,
             options,
@@ -393,6 +397,10 @@ impl<T, W: Clone> Machine<T, W> {
 
     fn disarm(&mut self, path: &str, disarm: Disarm, now: Instant) {
         let Disarm::Remove(kind) = disarm else { return };
+        if self.keeps_watches {
+            // What is left there fires once at most, and then finds nobody.
+            return;
+        }
         let Some(link) = &mut self.link else { return };
         if link.phase != Phase::Serving {
             return;
@@ -417,6 +425,7 @@ impl<T, W: Clone> Machine<T, W> {
         self.password = vec![0; PASSWORD_LEN];
         self.last_zxid = 0;
         self.lease_from = None;
+        self.keeps_watches = false;
         self.negotiated = self.options.timeout;
         self.was_connected = false;
     }

@@ -262,7 +262,12 @@ impl<T, W: Clone> Machine<T, W> {
                 }
                 Err(protocol(&format!("watches were refused: {}", Code::from_raw(header.err))))
             }
-            Owner::SetWatches | Owner::Housekeeping | Owner::LaterOne => Ok(()),
+            Owner::Housekeeping => {
+                let unknown = Code::from_raw(header.err) == Code::Unimplemented;
+                self.keeps_watches |= unknown && sent.op == OpCode::RemoveWatches;
+                Ok(())
+            }
+            Owner::SetWatches | Owner::LaterOne => Ok(()),
             Owner::CloseSession => Err(Drop::Closed),
         }
     }

@@ -273,6 +273,36 @@ fn dropped_handle_takes_its_watch_off_the_server() {
 }
 
 #[test]
+fn server_that_cannot_take_watches_back_is_asked_once_a_session() {
+    let drop_one = |bench: &mut Bench, id: u64| {
+        bench.arm(OpCode::GetData, WatchKind::Data, "/a", id);
+        let xid = bench.wrote()[0].xid;
+        bench.reply(xid, 1, 0, &[]).unwrap();
+        bench.machine.unwatch("/a", WatchId(id), bench.now, &mut bench.fx);
+        bench.wrote()
+    };
+    let mut bench = Bench::serving();
+    let asked = drop_one(&mut bench, 5);
+    bench.reply(asked[0].xid, 1, -6, &[]).unwrap();
+    assert_eq!(drop_one(&mut bench, 6), []);
+    // Not by the next connection either, and what is left there is heard by nobody.
+    bench.lose();
+    bench.serve();
+    bench.said();
+    assert_eq!(drop_one(&mut bench, 7), []);
+    bench.said();
+    bench.event(3, "/a", -1).unwrap();
+    assert_eq!((bench.said(), bench.machine.watch_count()), (vec![], 0));
+    // The next session may be on newer servers.
+    bench.lose();
+    bench.connect();
+    bench.refuse_session().unwrap_err();
+    bench.machine.renew(&mut bench.fx);
+    bench.serve();
+    assert_eq!(drop_one(&mut bench, 8).len(), 1);
+}
+
+#[test]
 fn watch_dropped_while_disconnected_is_not_set_again() {
     let mut bench = watching(OpCode::GetData, WatchKind::Data, 5);
     bench.lose();
