@@ -226,7 +226,7 @@ impl Proxy {
     /// Has answers take a while: what a client sends at once counts as one round trip then, even if
     /// its machine is busy and sends it bit by bit.
     pub(crate) fn far(&self) {
-        self.delay(Way::ToClient, Duration::from_millis(40));
+        self.delay(Way::ToClient, Duration::from_millis(80));
     }
 
     /// Delivers at most `bytes` at a time, with a pause after each piece.
