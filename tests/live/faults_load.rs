@@ -9,6 +9,7 @@ use zookeeper_blocking::{
 
 use crate::faults::{await_state, builder, connect, figure, ms};
 use crate::faults_history::{Load, Tally, first_done_after, judge};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Proxy, Way};
 use crate::support::raw::Raw;
 use crate::support::server::{Ensemble, Options, Server};
@@ -114,27 +115,33 @@ const NOTICED: Duration = Duration::from_millis(1_000 + 250);
 
 #[test]
 fn a16_black_hole_is_noticed_within_two_thirds_of_the_timeout_under_load() {
-    let (noticed, tally) = strike(Proxy::black_hole);
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    figure("black hole under load, T 1.5 s, noticed after", noticed);
-    figure("black hole under load", tally);
+    undisturbed(|| {
+        let (noticed, tally) = strike(Proxy::black_hole);
+        assert!(noticed <= NOTICED, "{noticed:?}");
+        figure("black hole under load, T 1.5 s, noticed after", noticed);
+        figure("black hole under load", tally);
+    });
 }
 
 #[test]
 fn a19_replies_lost_one_way_leave_calls_unknown_that_the_log_resolves() {
-    let (noticed, tally) = strike(|proxy| proxy.lose(Way::ToClient));
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    assert!(tally.unknown_applied > 0, "{tally:?}");
-    figure("replies lost, T 1.5 s, noticed after", noticed);
-    figure("replies lost", tally);
+    undisturbed(|| {
+        let (noticed, tally) = strike(|proxy| proxy.lose(Way::ToClient));
+        assert!(noticed <= NOTICED, "{noticed:?}");
+        assert!(tally.unknown_applied > 0, "{tally:?}");
+        figure("replies lost, T 1.5 s, noticed after", noticed);
+        figure("replies lost", tally);
+    });
 }
 
 #[test]
 fn a19_requests_lost_one_way_never_happened() {
-    let (noticed, tally) = strike(|proxy| proxy.lose(Way::ToServer));
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    assert!(tally.unknown_not > 0, "{tally:?}");
-    figure("requests lost", tally);
+    undisturbed(|| {
+        let (noticed, tally) = strike(|proxy| proxy.lose(Way::ToServer));
+        assert!(noticed <= NOTICED, "{noticed:?}");
+        assert!(tally.unknown_not > 0, "{tally:?}");
+        figure("requests lost", tally);
+    });
 }
 
 #[test]
