@@ -291,6 +291,32 @@ fn e7_holder_with_a_sound_number_is_never_joined_by_one_with_a_used_up_number() 
 }
 
 #[test]
+fn e7_those_with_used_up_numbers_who_come_and_go_are_waited_for() {
+    let log =
+        Forge::new().create("/wrap", b"", AUTO).create("/wrap/x", b"", i32::MAX).delete("/wrap/x");
+    let server = Server::start_with_log(log.finish());
+    let mut raw = server.raw();
+    let contender = |round: usize| format!("/wrap/{round:032}__lock__");
+    let mut node = raw.create(&contender(0), b"", 3).expect("forged");
+    assert!(node.ends_with("2147483647"), "{node}");
+    let client = Client::connect(&server.connect_string()).expect("serves");
+    let lock = Lock::new(&client, "/wrap").expect("legal");
+    let waiting = wait_for(&lock);
+    // All the time one of them is there, and never the same for long.
+    for round in 1..32 {
+        thread::sleep(ms(100));
+        assert!(!waiting.is_finished(), "in or out, in round {round}");
+        let next = raw.create(&contender(round), b"", 3).expect("forged");
+        raw.delete(&node, -1).expect("there");
+        node = next;
+    }
+    raw.delete(&node, -1).expect("there");
+    let guard = waiting.join().expect("no panic").expect("not cancelled");
+    assert!(guard.node().ends_with("0000000000"), "{guard:?}");
+    guard.release().expect("held");
+}
+
+#[test]
 fn e9_parent_deleted_under_waiters_is_made_again_and_they_go_on() {
     let yard = Yard::new();
     let holder = yard.lock();
