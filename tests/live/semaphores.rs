@@ -75,6 +75,8 @@ fn as_many_hold_as_there_are_leases_and_the_next_waits_its_turn() {
         let second = semaphores[1].clone().identifier("second").acquire().expect("free");
         assert!(second.fence() > first.fence());
         assert!(semaphores[2].try_acquire().expect("answered").is_none());
+        // Who came in leaves the door behind the answer: the next is to be the only one at it.
+        await_seen(&yard, style, [2, 0]);
         let third = wait_for(&semaphores[2]);
         await_seen(&yard, style, [2, 1]);
         let fourth = wait_for(&semaphores[3]);
@@ -228,6 +230,7 @@ fn cancel_ends_the_waits_and_a_later_acquire_is_not_concerned() {
     let client = yard.client();
     let semaphore = semaphore(&client, NameStyle::Kazoo, 1);
     let held = semaphore.acquire().expect("free");
+    await_seen(&yard, NameStyle::Kazoo, [1, 0]);
     // One behind the door, one in the line before it.
     let waiting: Vec<_> = (0..2)
         .map(|number| {

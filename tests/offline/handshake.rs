@@ -293,17 +293,19 @@ fn a12_connect_response_of_any_length() {
 
 #[test]
 fn a13_no_session_without_time_to_live() {
-    for timeout in [0, -1, i32::MIN] {
-        let server = Scripted::start(move |_, peer| {
-            peer.read_connect();
-            peer.grant(&ConnectResponse::new(0x100, timeout));
-            peer.hang();
-        });
-        let builder = hurried(&server.connect_string()).connect_timeout(scaled(SECOND / 4));
-        let error = builder.connect().expect_err("no session");
-        assert!(matches!(error, Error::Connect { .. }), "{error}");
-        assert!(error.to_string().contains(&server.connect_string()), "{error}");
-    }
+    undisturbed(|| {
+        for timeout in [0, -1, i32::MIN] {
+            let server = Scripted::start(move |_, peer| {
+                peer.read_connect();
+                peer.grant(&ConnectResponse::new(0x100, timeout));
+                peer.hang();
+            });
+            let builder = hurried(&server.connect_string()).connect_timeout(scaled(SECOND / 4));
+            let error = builder.connect().expect_err("no session");
+            assert!(matches!(error, Error::Connect { .. }), "{error}");
+            assert!(error.to_string().contains(&server.connect_string()), "{error}");
+        }
+    });
 }
 
 #[test]

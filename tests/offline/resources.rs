@@ -42,7 +42,8 @@ fn d8_ten_thousand_clients_leave_no_thread_and_no_descriptor() {
         let address = listener.local_addr().expect("bound");
         thread::spawn(move || serve_quickly(&listener));
         let cycle = |n: usize| {
-            let client = hurried(&address.to_string()).connect().expect("connects");
+            let builder = hurried(&address.to_string()).close_timeout(scaled(20 * SECOND));
+            let client = builder.connect().expect("connects");
             // Half of them say goodbye, half are only dropped.
             if n % 2 == 0 {
                 client.close().expect("acknowledged");
