@@ -217,7 +217,14 @@ fn e18_crowd_never_has_two_holders_and_every_fence_is_larger() {
                     book.note(held.fence(), from, until);
                     // Some give it up, some let it run out.
                     if number % 2 == 0 && held.is_held() {
-                        held.release().expect("ours");
+                        let end = held.deadline();
+                        match held.release() {
+                            Ok(()) => {}
+                            // Its time came to an end on the way, and another was faster.
+                            Err(Error::Recipe { why: RecipeError::NotHeld, .. })
+                                if Instant::now() > end => {}
+                            other => panic!("{other:?}"),
+                        }
                     }
                 }
             });
