@@ -5,7 +5,7 @@
 //! reply; *not applied* means never; *unknown* means at most once. And what one thread submitted
 //! is in the log in the order of its submission, over all reconnects of the session.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -77,13 +77,21 @@ impl Tally {
 /// begins as theirs do.
 #[track_caller]
 pub(crate) fn judge(data: &Path, books: &[Book]) -> Tally {
-    let mut log: HashMap<String, Vec<i64>> = HashMap::new();
-    for txn in txnlog::read(data) {
+    judge_all([data], books)
+}
+
+/// As [`judge`], by the logs of an ensemble together: one that comes back after a while is given a
+/// snapshot, and its log lacks what was done meanwhile. What was acknowledged is in some log, as a
+/// quorum had written it.
+#[track_caller]
+pub(crate) fn judge_all<'p>(data: impl IntoIterator<Item = &'p Path>, books: &[Book]) -> Tally {
+    let mut log: HashMap<String, BTreeSet<i64>> = HashMap::new();
+    for txn in data.into_iter().flat_map(txnlog::read) {
         let values = txn.changes.iter().filter_map(|change| change.data.clone());
         let values = values.filter_map(|value| String::from_utf8(value).ok());
         let values: HashSet<String> = values.filter(|value| value.starts_with(MARK)).collect();
         for value in values {
-            log.entry(value).or_default().push(txn.zxid);
+            log.entry(value).or_default().insert(txn.zxid);
         }
     }
     let mut tally = Tally::default();
