@@ -11,7 +11,15 @@ use zookeeper_blocking::{Client, Error, Result, SessionCredentials, Version};
 /// Ends a session from outside, as a long pause or a cut cable would: whoever knows id and
 /// password can attach to it, and close it.
 fn expire(servers: &str, session: SessionCredentials) -> Result<()> {
-    Client::builder(servers).attach(session).connect()?.close()
+    loop {
+        let attached = Client::builder(servers).attach(session.clone()).connect();
+        match attached.and_then(|client| client.close()) {
+            // Its holder took it back before it was closed: once more.
+            Err(error) if error.is_connection() => {}
+            Ok(()) | Err(Error::SessionExpired { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn main() -> Result<()> {

@@ -191,7 +191,7 @@ mod tests {
         while gate.inside() < 2 {
             thread::yield_now();
         }
-        let entered = gate.enter(4, Some(Instant::now() + Duration::from_secs(10)), || false);
+        let entered = gate.enter(4, Some(Instant::now() + Duration::from_secs(60)), || false);
         over.store(true, Ordering::Relaxed);
         gate.leave(if entered { 4 } else { 0 });
         for thread in busy {
@@ -205,16 +205,22 @@ mod tests {
     fn who_gives_up_lets_the_next_in() {
         let gate = Arc::new(Gate::new(4));
         assert!(gate.try_enter(3));
+        // Stands in line until the next one does: its patience does not end by the clock, or it might
+        // have come and gone unseen.
+        let enough = Arc::new(AtomicBool::new(false));
         let large = {
-            let gate = gate.clone();
-            let deadline = Instant::now() + Duration::from_millis(100);
-            thread::spawn(move || gate.enter(2, Some(deadline), || false))
+            let (gate, enough) = (gate.clone(), enough.clone());
+            thread::spawn(move || gate.enter(2, None, || enough.load(Ordering::SeqCst)))
         };
         while gate.word.load(Ordering::SeqCst) & LINE == 0 {
             thread::yield_now();
         }
         assert!(!gate.try_enter(1), "nobody passes the line");
-        assert!(gate.enter(1, None, || false));
+        let next_in_line = || {
+            enough.store(true, Ordering::SeqCst);
+            false
+        };
+        assert!(gate.enter(1, None, next_in_line));
         assert!(!large.join().unwrap());
         assert!(!gate.try_enter(1), "full");
         gate.leave(1);

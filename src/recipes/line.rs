@@ -259,17 +259,18 @@ impl Line {
         }
         log::warn!("{}: the sequence numbers are used up, making the node anew", self.path);
         let session = &place.session;
-        let mut tries = 0;
+        let (mut tries, mut before) = (0, Vec::new());
         while tries < RENEWALS {
             match patience.ask(session, || op::Delete::new(&*self.path)) {
                 Err(error) if error.code() == Some(Code::NotEmpty) => {}
                 Err(error) if error.code() != Some(Code::NoNode) => return Err(error),
                 _ => return Ok(true),
             }
-            let children = match patience.ask(session, || op::GetChildren::new(&*self.path)) {
+            let mut children = match patience.ask(session, || op::GetChildren::new(&*self.path)) {
                 Err(error) if error.code() == Some(Code::NoNode) => return Ok(true),
                 children => children?,
             };
+            children.sort_unstable();
             match contender::rest(&children) {
                 Rest::Stranger => break,
                 Rest::Sound(_) if !wait => return Ok(false),
@@ -277,9 +278,11 @@ impl Line {
                     let watch = self.watch(last, session, patience)?;
                     patience.wait_for(watch.as_ref().as_slice())?;
                 }
-                // Others found out just now, as we did, and are about to leave.
+                // Others found out just now, as we did, and are about to leave. As long as they come
+                // and go, that is what they do.
                 Rest::Exhausted => {
-                    tries += 1;
+                    tries = if children == before { tries + 1 } else { 1 };
+                    before = children;
                     thread::sleep(RENEWAL_PAUSE.mul_f64(fastrand::f64()));
                 }
             }
@@ -339,9 +342,10 @@ enum Turn {
     Wait(Option<Watch>),
 }
 
-/// How often a used-up parent is tried to be deleted while only those stand in the way whose
-/// numbers are used up too: ours leave at once, clients that know nothing of it stay.
-const RENEWALS: usize = 20;
+/// How often a used-up parent is tried to be deleted while the same ones stand in the way, whose
+/// numbers are used up too: ours leave at once, on a machine that lets them, clients that know
+/// nothing of it stay. Two seconds in all.
+const RENEWALS: usize = 200;
 
 /// At most, and half of it on average.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(20);

@@ -16,8 +16,9 @@ use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError, Vers
 
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
-use crate::locks::{Yard, assert_code, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, cancelled, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we, whole};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -119,13 +120,8 @@ fn b6_wait_is_not_ended_by_cuts_and_expiry_and_is_ended_by_cancel() {
     proxy.accept();
     waiting.join().expect("no panic").expect("open");
     barrier.create().expect("made");
-    let canceller = barrier.clone();
-    let cancelling = thread::spawn(move || {
-        thread::sleep(ms(30));
-        canceller.cancel();
-    });
-    assert_recipe(barrier.wait(), RecipeError::Cancelled, Instant::now(), ms(2_000));
-    cancelling.join().expect("no panic");
+    let ended = cancelled(|| barrier.cancel(), || barrier.wait());
+    assert_recipe(ended, RecipeError::Cancelled, Instant::now(), ms(2_000));
 }
 
 #[test]
@@ -320,56 +316,53 @@ fn one_more_than_so_many_passes_too_and_those_of_the_next_round_hold_up_nobody()
 
 #[test]
 fn e4_deadline_cancel_and_lost_answers_leave_no_member_behind() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let barrier = double(&client, 2);
-    let start = Instant::now();
-    assert_late(barrier.enter_timeout(scaled(ms(100))));
-    assert!(start.elapsed() < scaled(ms(250)));
-    await_members(&yard, 0);
-    let canceller = barrier.clone();
-    let cancelling = thread::spawn(move || {
-        thread::sleep(ms(50));
-        canceller.cancel();
-    });
-    assert_recipe(barrier.enter(), RecipeError::Cancelled, Instant::now(), ms(2_000));
-    cancelling.join().expect("no panic");
-    await_members(&yard, 0);
-    eventually("no watch left", patience(), || client.watch_count() == 0);
-    // Lost answers make no second member.
-    for code in [op::CREATE2, op::EXISTS, op::GET_CHILDREN, op::GET_DATA] {
-        proxy.drop_reply_to(code);
-        let waiting = enter(&barrier);
-        await_members(&yard, 1);
-        thread::sleep(ms(30));
-        assert_eq!(members(&yard).len(), 1);
-        let second = double(&yard.client(), 2).enter().expect("complete");
-        proxy.drop_reply_to(op::DELETE);
-        let first = waiting.join().expect("no panic");
-        let leaving = thread::spawn(move || second.leave());
-        first.leave().expect("all leave");
-        leaving.join().expect("no panic").expect("all leave");
-    }
-    // The last one's word to all is lost.
-    proxy.drop_reply_to(op::MULTI);
-    let waiting = enter(&double(&yard.client(), 2));
-    await_members(&yard, 1);
-    drop((barrier.enter().expect("complete"), waiting.join().expect("no panic")));
-    await_members(&yard, 0);
-    // Whoever was the last to leave did so otherwise: that answer was not lost.
-    proxy.heal();
-    client.sync("/").or_else(|_| client.sync("/")).expect("connected");
-    // Given up with the create on its way.
-    for code in [op::CREATE2, op::EXISTS] {
-        let caught = proxy.caught().len();
-        proxy.once(Way::ToServer, Pick::Op(code), 1, Act::Hold);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let barrier = double(&client, 2);
+        let start = Instant::now();
         assert_late(barrier.enter_timeout(scaled(ms(100))));
-        proxy.wait_caught(caught + 1);
-        proxy.heal();
-        client.sync("/").expect("served");
+        assert!(start.elapsed() < scaled(ms(250)));
         await_members(&yard, 0);
-    }
+        let ended = cancelled(|| barrier.cancel(), || barrier.enter());
+        assert_recipe(ended, RecipeError::Cancelled, Instant::now(), ms(2_000));
+        await_members(&yard, 0);
+        eventually("no watch left", patience(), || client.watch_count() == 0);
+        // Lost answers make no second member.
+        for code in [op::CREATE2, op::EXISTS, op::GET_CHILDREN, op::GET_DATA] {
+            proxy.drop_reply_to(code);
+            let waiting = enter(&barrier);
+            await_members(&yard, 1);
+            thread::sleep(ms(30));
+            assert_eq!(members(&yard).len(), 1);
+            let second = double(&yard.client(), 2).enter().expect("complete");
+            proxy.drop_reply_to(op::DELETE);
+            let first = waiting.join().expect("no panic");
+            let leaving = thread::spawn(move || second.leave());
+            first.leave().expect("all leave");
+            leaving.join().expect("no panic").expect("all leave");
+        }
+        // The last one's word to all is lost.
+        proxy.drop_reply_to(op::MULTI);
+        let waiting = enter(&double(&yard.client(), 2));
+        await_members(&yard, 1);
+        drop((barrier.enter().expect("complete"), waiting.join().expect("no panic")));
+        await_members(&yard, 0);
+        // Whoever was the last to leave did so otherwise: that answer was not lost.
+        proxy.heal();
+        client.sync("/").or_else(|_| client.sync("/")).expect("connected");
+        // Given up with the create on its way.
+        for code in [op::CREATE2, op::EXISTS] {
+            let caught = proxy.caught().len();
+            proxy.once(Way::ToServer, Pick::Op(code), 1, Act::Hold);
+            assert_late(barrier.enter_timeout(scaled(ms(100))));
+            proxy.wait_caught(caught + 1);
+            proxy.heal();
+            client.sync("/").expect("served");
+            await_members(&yard, 0);
+        }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use zookeeper_blocking::{Client, CreateMode, Error, Result, SessionState, WhenDi
 
 use crate::clients::{await_state, client, doomed, expire, through};
 use crate::faults_history::{Book, judge};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Proxy, Way};
 use crate::support::server::{Server, fresh_chroot};
 use crate::support::wait::{eventually, scaled};
@@ -61,39 +62,44 @@ fn cuts_in_the_middle_of_batches_agree_with_what_each_was_told() {
 
 #[test]
 fn d13_a_server_that_stops_in_the_middle_leaves_a_batch_to_its_deadline() {
-    let server = Server::start();
-    let zk = Client::builder(&server.connect_string())
-        .session_timeout(scaled(10 * SECOND))
-        .connect()
-        .expect("serves");
-    zk.create("/a", "", CreateMode::Persistent).expect("new");
-    let mut book = Book::default();
-    let limit = scaled(SECOND);
-    let short = zk.with_timeout(limit);
-    // Until one is caught by the stop in its middle.
-    let mut next = 0;
-    eventually("a batch that was stopped in its middle", 60 * SECOND, || {
-        let sets = (next..next + 3_000).map(|n| op::SetData::new("/a", value(n)));
-        let start = Instant::now();
-        let mut batch = short.submit_all(sets).expect("room");
-        let first = batch.next().expect("3,000");
-        server.pause();
-        let ended: Vec<_> = std::iter::once(first).chain(batch).collect();
-        let took = start.elapsed();
-        server.resume();
-        assert!(took < limit + scaled(SECOND / 4), "{took:?}");
-        let mut done = 0;
-        for (n, ended) in (next..).zip(ended) {
-            done += usize::from(ended.is_ok());
-            let error = book.note(value(n), ended.map(|stat| stat.mzxid));
-            assert!(matches!(error, None | Some(Error::Timeout { sent: true, .. })), "{error:?}");
-        }
-        next += 3_000;
-        done > 0 && done < 3_000
+    undisturbed(|| {
+        let server = Server::start();
+        let zk = Client::builder(&server.connect_string())
+            .session_timeout(scaled(10 * SECOND))
+            .connect()
+            .expect("serves");
+        zk.create("/a", "", CreateMode::Persistent).expect("new");
+        let mut book = Book::default();
+        let limit = scaled(SECOND);
+        let short = zk.with_timeout(limit);
+        // Until one is caught by the stop in its middle.
+        let mut next = 0;
+        eventually("a batch that was stopped in its middle", 60 * SECOND, || {
+            let sets = (next..next + 3_000).map(|n| op::SetData::new("/a", value(n)));
+            let start = Instant::now();
+            let mut batch = short.submit_all(sets).expect("room");
+            let first = batch.next().expect("3,000");
+            server.pause();
+            let ended: Vec<_> = std::iter::once(first).chain(batch).collect();
+            let took = start.elapsed();
+            server.resume();
+            assert!(took < limit + scaled(SECOND / 4), "{took:?}");
+            let mut done = 0;
+            for (n, ended) in (next..).zip(ended) {
+                done += usize::from(ended.is_ok());
+                let error = book.note(value(n), ended.map(|stat| stat.mzxid));
+                assert!(
+                    matches!(error, None | Some(Error::Timeout { sent: true, .. })),
+                    "{error:?}"
+                );
+            }
+            next += 3_000;
+            done > 0 && done < 3_000
+        });
+        zk.get_data("/a").expect("goes on");
+        let tally = judge(&server.data(), &[book]);
+        assert!(tally.done > 0 && tally.unknown() > 0, "{tally:?}");
     });
-    zk.get_data("/a").expect("goes on");
-    let tally = judge(&server.data(), &[book]);
-    assert!(tally.done > 0 && tally.unknown() > 0, "{tally:?}");
 }
 
 #[test]

@@ -14,7 +14,13 @@ use crate::support::wait::scaled;
 
 /// Long enough for anything that does happen, on a busy machine.
 pub(crate) fn patience() -> Duration {
-    scaled(Duration::from_secs(10))
+    scaled(Duration::from_secs(20))
+}
+
+/// How long that takes at most which waits for nothing, on a busy machine. What waits for what it
+/// must not wait for takes longer: a call has 30 s, a session 10 s.
+pub(crate) fn soon() -> Duration {
+    scaled(Duration::from_secs(5))
 }
 
 /// A client in its chroot, connected to the server itself.

@@ -12,7 +12,7 @@ use zookeeper_blocking::recipes::{Discovery, Picker, ServiceCache, ServiceInstan
 use zookeeper_blocking::{Acl, Client, Code, CreateMode, Error, RecipeError, Version};
 
 use crate::clients::{doomed, expire, patience};
-use crate::locks::{Yard, assert_code, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, cancelled, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we};
 use crate::support::wait::{eventually, scaled};
 
@@ -141,16 +141,9 @@ fn instance_of_another_session_is_waited_for() {
     let timed_out = second.register_timeout(&mail("a"), scaled(ms(150)));
     assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| second.register(&mail("a")));
-        std::thread::sleep(ms(50));
         let started = std::time::Instant::now();
-        second.cancel();
-        assert_recipe(
-            waiting.join().expect("no panic"),
-            RecipeError::Cancelled,
-            started,
-            ms(1_000),
-        );
+        let ended = cancelled(|| second.cancel(), || second.register(&mail("a")));
+        assert_recipe(ended, RecipeError::Cancelled, started, ms(1_000));
         let waiting = scope.spawn(|| second.register(&mail("a")));
         held.unregister().expect("was there");
         waiting.join().expect("no panic").expect("registered").unregister().expect("was there");

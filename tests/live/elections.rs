@@ -16,7 +16,8 @@ use zookeeper_blocking::{Client, Error, Loss, RecipeError, Version};
 
 use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
-use crate::locks::{Book, Yard, assert_recipe, ms, wait_for};
+use crate::locks::{Book, Yard, assert_recipe, cancelled, ms, wait_for};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -136,11 +137,8 @@ fn cancel_ends_an_observation_and_its_drop_takes_the_watch_back() {
     let outside = election(&client);
     let mut observer = outside.observe();
     assert_eq!(told(&mut observer), None);
-    let waiting = thread::spawn(move || (observer.recv(), observer));
-    thread::sleep(ms(20));
     let started = Instant::now();
-    outside.cancel();
-    let (result, observer) = waiting.join().expect("no panic");
+    let result = cancelled(|| outside.cancel(), || observer.recv());
     assert_recipe(result, RecipeError::Cancelled, started, Duration::from_secs(1));
     assert_eq!(client.watch_count(), 1);
     drop(observer);
@@ -169,26 +167,28 @@ fn observer_goes_on_in_the_next_session() {
 
 #[test]
 fn lost_leadership_is_told_before_another_leads_and_proclaims_nothing() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).session_timeout(ms(1_000)).connect().expect("serves");
-    let first = election(&client).identifier("first").campaign().expect("free");
-    let second = candidate(&yard, "second");
-    let elected = thread::spawn(move || (second.campaign().expect("elected"), Instant::now()));
-    yard.await_nodes(2);
-    proxy.black_hole();
-    assert_eq!(first.wait_lost(patience()), Some(Loss::Silence));
-    let lost = Instant::now();
-    let (second, at) = elected.join().expect("no panic");
-    assert!(lost < at, "told {:?} too late", lost - at);
-    assert!(second.fence() > first.fence() && !first.is_held());
-    proxy.heal();
-    let refused = first.proclaim("late");
-    assert!(matches!(refused, Err(Error::SessionExpired { .. })), "{refused:?}");
-    let leader = election(&yard.client()).leader().expect("answered").expect("one");
-    assert_eq!(leader.identifier_text(), "second");
-    second.resign().expect("held");
-    figure("election: from loss to the next leader", at - lost);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).session_timeout(ms(1_000)).connect().expect("serves");
+        let first = election(&client).identifier("first").campaign().expect("free");
+        let second = candidate(&yard, "second");
+        let elected = thread::spawn(move || (second.campaign().expect("elected"), Instant::now()));
+        yard.await_nodes(2);
+        proxy.black_hole();
+        assert_eq!(first.wait_lost(patience()), Some(Loss::Silence));
+        let lost = Instant::now();
+        let (second, at) = elected.join().expect("no panic");
+        assert!(lost < at, "told {:?} too late", lost - at);
+        assert!(second.fence() > first.fence() && !first.is_held());
+        proxy.heal();
+        let refused = first.proclaim("late");
+        assert!(matches!(refused, Err(Error::SessionExpired { .. })), "{refused:?}");
+        let leader = election(&yard.client()).leader().expect("answered").expect("one");
+        assert_eq!(leader.identifier_text(), "second");
+        second.resign().expect("held");
+        figure("election: from loss to the next leader", at - lost);
+    });
 }
 
 #[test]
@@ -259,7 +259,10 @@ fn e1_cut_and_expired_candidates_never_lead_together() {
             });
         }
         let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(4) {
+        // And on a busy machine until there is something to judge.
+        while started.elapsed() < Duration::from_secs(4)
+            || (book.len() <= 20 && started.elapsed() < 3 * patience())
+        {
             rounds += 1;
             let proxy = &proxies[rounds % 3];
             match rounds % 10 {
@@ -287,53 +290,56 @@ fn e1_cut_and_expired_candidates_never_lead_together() {
 
 #[test]
 fn e2_cuts_bring_no_storm_of_nodes_and_a_leader_is_found_soon_after_the_last() {
-    const CANDIDATES: usize = 5;
-    let yard = Yard::new();
-    let proxies: Vec<Proxy> = (0..CANDIDATES).map(|_| yard.proxy()).collect();
-    let stop = AtomicBool::new(false);
-    let (faults, elected) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let timeout = ms(2_000);
-    thread::scope(|scope| {
-        for proxy in &proxies {
-            let client = yard.through(proxy).session_timeout(timeout).connect().expect("serves");
-            let (stop, elected) = (&stop, &elected);
-            scope.spawn(move || {
-                let election = election(&client);
-                while !stop.load(Ordering::SeqCst) {
-                    let Ok(lead) = election.campaign_timeout(scaled(ms(500))) else { continue };
-                    elected.fetch_add(1, Ordering::SeqCst);
-                    // Leads until it is lost, or the test is over.
-                    while lead.is_held() && !stop.load(Ordering::SeqCst) {
-                        thread::sleep(ms(2));
+    undisturbed(|| {
+        const CANDIDATES: usize = 5;
+        let yard = Yard::new();
+        let proxies: Vec<Proxy> = (0..CANDIDATES).map(|_| yard.proxy()).collect();
+        let stop = AtomicBool::new(false);
+        let (faults, elected) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let timeout = ms(2_000);
+        thread::scope(|scope| {
+            for proxy in &proxies {
+                let client =
+                    yard.through(proxy).session_timeout(timeout).connect().expect("serves");
+                let (stop, elected) = (&stop, &elected);
+                scope.spawn(move || {
+                    let election = election(&client);
+                    while !stop.load(Ordering::SeqCst) {
+                        let Ok(lead) = election.campaign_timeout(scaled(ms(500))) else { continue };
+                        elected.fetch_add(1, Ordering::SeqCst);
+                        // Leads until it is lost, or the test is over.
+                        while lead.is_held() && !stop.load(Ordering::SeqCst) {
+                            thread::sleep(ms(2));
+                        }
                     }
-                }
-            });
-        }
-        let created = || -> usize {
-            let ops = |proxy: &Proxy| proxy.counts().to_server.ops.get(&op::CREATE2).copied();
-            proxies.iter().filter_map(ops).sum()
-        };
-        eventually("the first leader", patience(), || elected.load(Ordering::SeqCst) == 1);
-        let started = Instant::now();
-        let mut rng = 7_usize;
-        while started.elapsed() < Duration::from_secs(4) {
-            rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            proxies[(rng >> 33) % CANDIDATES].cut();
-            faults.fetch_add(1, Ordering::SeqCst);
-            thread::sleep(ms(20 + ((rng >> 40) % 60) as u64));
-        }
-        let outside = election(&yard.client());
-        eventually("a leader", 2 * timeout, || outside.leader().is_ok_and(|it| it.is_some()));
-        let (created, faults) = (created(), faults.load(Ordering::SeqCst));
-        // Those that gave up after 500 ms and stood again made nodes too.
-        let turns = CANDIDATES * (started.elapsed().as_millis() as usize / 500 + 1);
-        assert!(created <= 2 * faults + turns, "{created} nodes, {faults} faults");
-        assert_eq!(elected.load(Ordering::SeqCst), 1, "a cut costs no leadership");
-        let leaders = elected.load(Ordering::SeqCst);
-        figure("e2: cuts, nodes created, leaders", (faults, created, leaders));
-        stop.store(true, Ordering::SeqCst);
+                });
+            }
+            let created = || -> usize {
+                let ops = |proxy: &Proxy| proxy.counts().to_server.ops.get(&op::CREATE2).copied();
+                proxies.iter().filter_map(ops).sum()
+            };
+            eventually("the first leader", patience(), || elected.load(Ordering::SeqCst) == 1);
+            let started = Instant::now();
+            let mut rng = 7_usize;
+            while started.elapsed() < Duration::from_secs(4) {
+                rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                proxies[(rng >> 33) % CANDIDATES].cut();
+                faults.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(ms(20 + ((rng >> 40) % 60) as u64));
+            }
+            let outside = election(&yard.client());
+            eventually("a leader", 2 * timeout, || outside.leader().is_ok_and(|it| it.is_some()));
+            let (created, faults) = (created(), faults.load(Ordering::SeqCst));
+            // Those that gave up after 500 ms and stood again made nodes too.
+            let turns = CANDIDATES * (started.elapsed().as_millis() as usize / 500 + 1);
+            assert!(created <= 2 * faults + turns, "{created} nodes, {faults} faults");
+            assert_eq!(elected.load(Ordering::SeqCst), 1, "a cut costs no leadership");
+            let leaders = elected.load(Ordering::SeqCst);
+            figure("e2: cuts, nodes created, leaders", (faults, created, leaders));
+            stop.store(true, Ordering::SeqCst);
+        });
+        yard.await_nodes(0);
     });
-    yard.await_nodes(0);
 }
 
 #[test]
@@ -355,66 +361,70 @@ fn nodes_have_the_names_of_each_style_and_queue_together_with_locks() {
 
 #[test]
 fn hand_over_is_one_notification_and_one_look() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let first = candidate(&yard, "first").campaign().expect("free");
-    let waiting: Vec<_> = (0..20)
-        .map(|number| {
-            let waiting = campaign(&election(&client));
-            yard.await_nodes(number + 2);
-            waiting
-        })
-        .collect();
-    eventually("all wait", patience(), || client.watch_count() == 20);
-    proxy.far();
-    proxy.reset_counts();
-    first.resign().expect("held");
-    let mut waiting = waiting.into_iter();
-    let second = waiting.next().expect("twenty").join().expect("no panic");
-    let counts = proxy.counts();
-    assert_eq!(counts.to_client.notifications, 1);
-    assert_eq!((counts.to_server.requests(), counts.round_trips), (1, 1), "{counts:?}");
-    figure("round trips: election hand-over", counts.round_trips);
-    drop(second);
-    for next in waiting {
-        next.join().expect("no panic").resign().expect("held");
-    }
-    let counts = proxy.counts();
-    assert!(counts.to_client.notifications <= 20, "{counts:?}");
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let first = candidate(&yard, "first").campaign().expect("free");
+        let waiting: Vec<_> = (0..20)
+            .map(|number| {
+                let waiting = campaign(&election(&client));
+                yard.await_nodes(number + 2);
+                waiting
+            })
+            .collect();
+        eventually("all wait", patience(), || client.watch_count() == 20);
+        proxy.far();
+        proxy.reset_counts();
+        first.resign().expect("held");
+        let mut waiting = waiting.into_iter();
+        let second = waiting.next().expect("twenty").join().expect("no panic");
+        let counts = proxy.counts();
+        assert_eq!(counts.to_client.notifications, 1);
+        assert_eq!((counts.to_server.requests(), counts.round_trips), (1, 1), "{counts:?}");
+        figure("round trips: election hand-over", counts.round_trips);
+        drop(second);
+        for next in waiting {
+            next.join().expect("no panic").resign().expect("held");
+        }
+        let counts = proxy.counts();
+        assert!(counts.to_client.notifications <= 20, "{counts:?}");
+    });
 }
 
 #[test]
 fn election_may_be_held_in_a_callback_and_timed_out_candidates_leave_nothing() {
-    let yard = Yard::new();
-    let client = yard.client();
-    let first = candidate(&yard, "first").campaign().expect("free");
-    let timed_out = election(&client).campaign_timeout(scaled(ms(80)));
-    assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
-    yard.await_nodes(1);
-    eventually("no watch is left", patience(), || client.watch_count() == 0);
-    let (tell, told) = channel();
-    let inner = election(&client);
-    client
-        .submit_with(zookeeper_blocking::op::Exists::new("/"), move |_| {
-            tell.send(inner.run(|leadership| leadership.fence())).expect("the test waits");
-        })
-        .expect("open");
-    yard.await_nodes(2);
-    let fence = first.fence();
-    first.resign().expect("held");
-    let led = told.recv_timeout(patience()).expect("not stuck").expect("elected");
-    assert!(led > fence);
-    yard.await_nodes(0);
-    // The hold of both directions at once, for a deadline without any answer.
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    proxy.hold(Way::ToServer);
-    let started = Instant::now();
-    let timed_out = election(&client).campaign_timeout(scaled(ms(100)));
-    assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
-    assert!(started.elapsed() <= scaled(ms(300)));
-    proxy.heal();
-    client.sync("/").expect("served");
-    yard.await_nodes(0);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let client = yard.client();
+        let first = candidate(&yard, "first").campaign().expect("free");
+        let timed_out = election(&client).campaign_timeout(scaled(ms(80)));
+        assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
+        yard.await_nodes(1);
+        eventually("no watch is left", patience(), || client.watch_count() == 0);
+        let (tell, told) = channel();
+        let inner = election(&client);
+        client
+            .submit_with(zookeeper_blocking::op::Exists::new("/"), move |_| {
+                tell.send(inner.run(|leadership| leadership.fence())).expect("the test waits");
+            })
+            .expect("open");
+        yard.await_nodes(2);
+        let fence = first.fence();
+        first.resign().expect("held");
+        let led = told.recv_timeout(patience()).expect("not stuck").expect("elected");
+        assert!(led > fence);
+        yard.await_nodes(0);
+        // The hold of both directions at once, for a deadline without any answer.
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        proxy.hold(Way::ToServer);
+        let started = Instant::now();
+        let timed_out = election(&client).campaign_timeout(scaled(ms(100)));
+        assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
+        assert!(started.elapsed() <= scaled(ms(300)));
+        proxy.heal();
+        client.sync("/").expect("served");
+        yard.await_nodes(0);
+    });
 }

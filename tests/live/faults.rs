@@ -29,10 +29,10 @@ pub(crate) fn connect(connect: &str, session_timeout: Duration) -> Client {
     }
 }
 
-/// Waits for `wanted` among the states to come, and gives the time; panics after 20 s.
+/// Waits for `wanted` among the states to come, and gives the time; panics after 30 s.
 #[track_caller]
 pub(crate) fn await_state(states: &StateEvents, wanted: SessionState) -> Instant {
-    let deadline = Instant::now() + scaled(Duration::from_secs(20));
+    let deadline = Instant::now() + scaled(Duration::from_secs(30));
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match states.recv_timeout(left) {

@@ -5,7 +5,7 @@
 //! reply; *not applied* means never; *unknown* means at most once. And what one thread submitted
 //! is in the log in the order of its submission, over all reconnects of the session.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -77,13 +77,21 @@ impl Tally {
 /// begins as theirs do.
 #[track_caller]
 pub(crate) fn judge(data: &Path, books: &[Book]) -> Tally {
-    let mut log: HashMap<String, Vec<i64>> = HashMap::new();
-    for txn in txnlog::read(data) {
+    judge_all([data], books)
+}
+
+/// As [`judge`], by the logs of an ensemble together: one that comes back after a while is given a
+/// snapshot, and its log lacks what was done meanwhile. What was acknowledged is in some log, as a
+/// quorum had written it.
+#[track_caller]
+pub(crate) fn judge_all<'p>(data: impl IntoIterator<Item = &'p Path>, books: &[Book]) -> Tally {
+    let mut log: HashMap<String, BTreeSet<i64>> = HashMap::new();
+    for txn in data.into_iter().flat_map(txnlog::read) {
         let values = txn.changes.iter().filter_map(|change| change.data.clone());
         let values = values.filter_map(|value| String::from_utf8(value).ok());
         let values: HashSet<String> = values.filter(|value| value.starts_with(MARK)).collect();
         for value in values {
-            log.entry(value).or_default().push(txn.zxid);
+            log.entry(value).or_default().insert(txn.zxid);
         }
     }
     let mut tally = Tally::default();
@@ -121,6 +129,7 @@ const MARK: &str = "value ";
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
+    timeout: Duration,
     threads: Vec<JoinHandle<Book>>,
 }
 
@@ -132,7 +141,7 @@ impl Load {
         let root = format!("/load-{name}");
         client.create(&root, b"", CreateMode::Persistent).expect("nothing is broken yet");
         let (stop, done) = (Arc::default(), Arc::default());
-        let mut load = Self { stop, done, threads: Vec::new() };
+        let mut load = Self { stop, done, timeout, threads: Vec::new() };
         for number in 0..=blocking {
             let node = format!("{root}/{number}");
             client.create(&node, b"", CreateMode::Persistent).expect("nothing is broken yet");
@@ -163,7 +172,7 @@ impl Load {
         eventually("the load goes on", Duration::from_secs(30), || self.done() >= goal);
     }
 
-    /// Stops, and checks that no call overran its deadline by more than 100 ms.
+    /// Stops, and checks that no call overran its deadline.
     #[track_caller]
     pub(crate) fn finish(self) -> Vec<Book> {
         self.stop.store(true, Ordering::Relaxed);
@@ -173,11 +182,10 @@ impl Load {
             .map(|thread| thread.join().expect("a writer that does not panic"))
             .collect();
         let overrun = books.iter().map(|book| book.overrun).max();
-        // 100 ms is the promise (d13); the rest is for a machine with more threads than cores.
-        assert!(
-            overrun <= Some(Duration::from_millis(400)),
-            "a call came back {overrun:?} after its deadline"
-        );
+        // 100 ms is the promise (d13); the rest is for a machine with more threads than cores. With
+        // long deadlines it is something else that is tested.
+        let most = Duration::from_millis(400).max(self.timeout / 4);
+        assert!(overrun <= Some(most), "a call came back {overrun:?} after its deadline");
         books
     }
 }

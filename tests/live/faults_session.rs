@@ -12,9 +12,11 @@ use zookeeper_blocking::{
     Version,
 };
 
+use crate::clients;
 use crate::faults::{
     await_connected, await_state, builder, connect, figure, gentle_ensemble, ms, next_state,
 };
+use crate::support::calm::undisturbed;
 use crate::support::process::signal;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::raw::{Raw, expire};
@@ -36,7 +38,9 @@ fn with_password(at: &str, timeout: Duration) -> (Client, SessionCredentials) {
 #[test]
 fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
     let chroot = fresh_chroot();
-    let (client, old) = with_password(&chroot.connect_string(), ms(5_000));
+    let proxy = Proxy::start(chroot.server().address());
+    let at = format!("{}{}", proxy.connect_string(), chroot.path());
+    let (client, old) = with_password(&at, ms(5_000));
     let states = client.subscribe().expect("open");
     let pinned = client.session().expect("connected");
     client.create("/mine", b"", CreateMode::Ephemeral).expect("our chroot");
@@ -49,7 +53,8 @@ fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
         })
         .expect("connected");
 
-    expire(chroot.server().address(), old.id(), old.password());
+    // It would take its session back before that is closed, on a busy machine.
+    clients::expire(&proxy, chroot.server(), &old);
     next_state(&states, SessionState::Disconnected);
     next_state(&states, SessionState::Expired);
     next_state(&states, SessionState::Connecting);
@@ -70,14 +75,15 @@ fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
 #[test]
 fn a7_expired_session_closes_the_client_if_that_is_its_policy() {
     let chroot = fresh_chroot();
-    let first = connect(&chroot.connect_string(), ms(5_000));
+    let proxy = Proxy::start(chroot.server().address());
+    let first = connect(&proxy.connect_string(), ms(5_000));
     let old = first.detach().expect("open");
-    let client = builder(&chroot.connect_string(), ms(5_000))
+    let client = builder(&proxy.connect_string(), ms(5_000))
         .attach(old.clone())
         .expiry_policy(ExpiryPolicy::Close);
     let client = client.connect().expect("the session lives");
     let states = client.subscribe().expect("open");
-    expire(chroot.server().address(), old.id(), old.password());
+    clients::expire(&proxy, chroot.server(), &old);
     await_state(&states, SessionState::Expired);
     next_state(&states, SessionState::Closed);
     assert_eq!(states.recv(), None);
@@ -212,64 +218,70 @@ fn race(round: u64) -> Race {
 
 #[test]
 fn a4_deadline_of_the_session_passes_before_the_server_gives_it_up() {
-    let rounds: Vec<_> = (0..12_u64)
-        .map(|round| thread::Builder::new().spawn(move || race(round)).expect("a thread"))
-        .collect();
-    let mut margins = Vec::new();
-    for round in rounds {
-        let race = round.join().expect("a race that ends");
-        let margin = race.there_until.checked_duration_since(race.held_until);
-        margins.push(margin.expect("held by us and gone on the server"));
-    }
-    figure("a4, server's expiry after our deadline, least", margins.iter().min());
-    figure("a4, server's expiry after our deadline, most", margins.iter().max());
+    undisturbed(|| {
+        let rounds: Vec<_> = (0..12_u64)
+            .map(|round| thread::Builder::new().spawn(move || race(round)).expect("a thread"))
+            .collect();
+        let mut margins = Vec::new();
+        for round in rounds {
+            let race = round.join().expect("a race that ends");
+            let margin = race.there_until.checked_duration_since(race.held_until);
+            margins.push(margin.expect("held by us and gone on the server"));
+        }
+        figure("a4, server's expiry after our deadline, least", margins.iter().min());
+        figure("a4, server's expiry after our deadline, most", margins.iter().max());
+    });
 }
 
 #[test]
 fn a5_paused_server_fails_calls_by_their_deadline_and_the_client_works_again_after() {
-    let server = Server::start();
-    let client = connect(&server.connect_string(), ms(1_000));
-    client.create("/a", b"", CreateMode::Persistent).expect("an empty server");
-    server.pause();
-    let start = Instant::now();
-    let mut calls = 0;
-    // Several session timeouts long: before the loss is noticed, in the dial, in the back-off.
-    while start.elapsed() < ms(3_500) {
-        let limit = ms(150);
-        let begin = Instant::now();
-        let error = client.with_timeout(limit).exists("/a").expect_err("paused");
-        let took = begin.elapsed();
-        assert!(error.is_connection(), "{error}");
-        assert!(took < limit + ms(250), "{took:?} of {limit:?}");
-        calls += 1;
-    }
-    server.resume();
-    let resumed = Instant::now();
-    eventually("a call succeeds", ms(10_000), || client.exists("/a").is_ok());
-    figure("a5, server resumed to first answered call", resumed.elapsed());
-    figure("a5, calls that failed by their deadline", calls);
-    await_connected(&client);
-    client.set_data("/a", b"again", Version::Any).expect("works without our doing");
+    undisturbed(|| {
+        let server = Server::start();
+        let client = connect(&server.connect_string(), ms(1_000));
+        client.create("/a", b"", CreateMode::Persistent).expect("an empty server");
+        server.pause();
+        let start = Instant::now();
+        let mut calls = 0;
+        // Several session timeouts long: before the loss is noticed, in the dial, in the back-off.
+        while start.elapsed() < ms(3_500) {
+            let limit = ms(150);
+            let begin = Instant::now();
+            let error = client.with_timeout(limit).exists("/a").expect_err("paused");
+            let took = begin.elapsed();
+            assert!(error.is_connection(), "{error}");
+            assert!(took < limit + ms(250), "{took:?} of {limit:?}");
+            calls += 1;
+        }
+        server.resume();
+        let resumed = Instant::now();
+        eventually("a call succeeds", ms(10_000), || client.exists("/a").is_ok());
+        figure("a5, server resumed to first answered call", resumed.elapsed());
+        figure("a5, calls that failed by their deadline", calls);
+        await_connected(&client);
+        client.set_data("/a", b"again", Version::Any).expect("works without our doing");
+    });
 }
 
 #[test]
 fn a26_expiry_is_told_as_soon_as_a_server_can_tell_whatever_the_back_off() {
-    let chroot = fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let (client, own) = with_password(&proxy.connect_string(), ms(5_000));
-    let states = client.subscribe().expect("open");
-    proxy.refuse();
-    proxy.cut();
-    await_state(&states, SessionState::Disconnected);
-    expire(chroot.server().address(), own.id(), own.password());
-    // Until the waits between attempts are at their longest.
-    thread::sleep(ms(2_500));
-    let start = Instant::now();
-    proxy.accept();
-    let told = await_state(&states, SessionState::Expired) - start;
-    figure("a26, server reachable to Expired", told);
-    assert!(told < ms(1_500), "{told:?}");
-    await_state(&states, SessionState::Connected);
+    undisturbed(|| {
+        let chroot = fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let (client, own) = with_password(&proxy.connect_string(), ms(5_000));
+        let states = client.subscribe().expect("open");
+        proxy.refuse();
+        proxy.cut();
+        await_state(&states, SessionState::Disconnected);
+        expire(chroot.server().address(), own.id(), own.password());
+        // Until the waits between attempts are at their longest.
+        thread::sleep(ms(2_500));
+        let start = Instant::now();
+        proxy.accept();
+        let told = await_state(&states, SessionState::Expired) - start;
+        figure("a26, server reachable to Expired", told);
+        assert!(told < ms(1_500), "{told:?}");
+        await_state(&states, SessionState::Connected);
+    });
 }
 
 /// Set for the child of the next test, to where it shall connect.
@@ -277,41 +289,43 @@ const CHILD: &str = "ZK_TEST_PAUSED_CLIENT";
 
 #[test]
 fn a21_client_paused_longer_than_its_session_knows_so_before_it_has_asked_anybody() {
-    if let Ok(at) = std::env::var(CHILD) {
-        return paused_client(&at);
-    }
-    let chroot = fresh_chroot();
-    let own = std::env::current_exe().expect("the test binary");
-    let name = thread::current().name().expect("a test has one").to_owned();
-    let child = Command::new(own)
-        .args([name.as_str(), "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, chroot.connect_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = Ours(child.expect("starts"));
-    let mut lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
-    let mut said = || {
-        let mut lines = lines.by_ref().map_while(Result::ok);
-        let line = lines.find_map(|line| Some(line.split_once("child: ")?.1.to_owned()));
-        line.unwrap_or_default()
-    };
-    let ready = said();
-    let token = ready.strip_prefix("holds ").and_then(|token| token.parse().ok());
-    signal(child.0.id(), "STOP");
-    let mut witness = Raw::connect(chroot.server().address());
-    let node = format!("{}/lease", chroot.path());
-    eventually("the session expires on the server", ms(10_000), || {
-        witness.exists(&node) == Err(code::NO_NODE)
+    undisturbed(|| {
+        if let Ok(at) = std::env::var(CHILD) {
+            return paused_client(&at);
+        }
+        let chroot = fresh_chroot();
+        let own = std::env::current_exe().expect("the test binary");
+        let name = thread::current().name().expect("a test has one").to_owned();
+        let child = Command::new(own)
+            .args([name.as_str(), "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, chroot.connect_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = Ours(child.expect("starts"));
+        let mut lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+        let mut said = || {
+            let mut lines = lines.by_ref().map_while(Result::ok);
+            let line = lines.find_map(|line| Some(line.split_once("child: ")?.1.to_owned()));
+            line.unwrap_or_default()
+        };
+        let ready = said();
+        let token = ready.strip_prefix("holds ").and_then(|token| token.parse().ok());
+        signal(child.0.id(), "STOP");
+        let mut witness = Raw::connect(chroot.server().address());
+        let node = format!("{}/lease", chroot.path());
+        eventually("the session expires on the server", ms(10_000), || {
+            witness.exists(&node) == Err(code::NO_NODE)
+        });
+        // Another takes over, and its token is the larger.
+        witness.create(&node, b"next holder", 0).expect("free now");
+        let next = witness.exists(&node).expect("just created").czxid;
+        assert!(token < Some(next) && token.is_some(), "{ready}");
+        signal(child.0.id(), "CONT");
+        assert_eq!(said(), "first check: lost");
+        assert_eq!(said(), "fenced write: session expired");
+        assert!(child.0.wait().expect("our own child").success());
     });
-    // Another takes over, and its token is the larger.
-    witness.create(&node, b"next holder", 0).expect("free now");
-    let next = witness.exists(&node).expect("just created").czxid;
-    assert!(token < Some(next) && token.is_some(), "{ready}");
-    signal(child.0.id(), "CONT");
-    assert_eq!(said(), "first check: lost");
-    assert_eq!(said(), "fenced write: session expired");
-    assert!(child.0.wait().expect("our own child").success());
 }
 
 /// A process that goes with the test, even if the test fails while it is stopped.

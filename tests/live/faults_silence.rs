@@ -11,6 +11,7 @@ use zookeeper_blocking::{
 };
 
 use crate::faults::{await_state, builder, connect, figure, ms};
+use crate::support::calm::undisturbed;
 use crate::support::ports;
 use crate::support::process::{self, alone};
 use crate::support::proxy::Proxy;
@@ -23,50 +24,54 @@ const NOTICED: Duration = ms(1_000 + 250);
 
 #[test]
 fn a16_half_open_connection_of_an_idle_client_is_noticed_within_two_thirds_of_the_timeout() {
-    let chroot = fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let client = connect(&proxy.connect_string(), TIMEOUT);
-    let (id, states) = (client.session_id(), client.subscribe().expect("open"));
-    let start = Instant::now();
-    proxy.black_hole();
-    let noticed = await_state(&states, SessionState::Disconnected) - start;
-    proxy.heal();
-    let back = await_state(&states, SessionState::Connected) - start;
-    figure("a16, idle, T 1.5 s, noticed after", noticed);
-    figure("a16, idle, T 1.5 s, back after", back);
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    assert_eq!(client.session_id(), id, "the session was saved");
+    undisturbed(|| {
+        let chroot = fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let client = connect(&proxy.connect_string(), TIMEOUT);
+        let (id, states) = (client.session_id(), client.subscribe().expect("open"));
+        let start = Instant::now();
+        proxy.black_hole();
+        let noticed = await_state(&states, SessionState::Disconnected) - start;
+        proxy.heal();
+        let back = await_state(&states, SessionState::Connected) - start;
+        figure("a16, idle, T 1.5 s, noticed after", noticed);
+        figure("a16, idle, T 1.5 s, back after", back);
+        assert!(noticed <= NOTICED, "{noticed:?}");
+        assert_eq!(client.session_id(), id, "the session was saved");
+    });
 }
 
 #[test]
 fn a16_half_open_connection_with_a_full_send_buffer_is_noticed_as_soon() {
-    let server = Server::start();
-    let proxy = Proxy::start(server.address());
-    let client = connect(&proxy.connect_string(), TIMEOUT);
-    client.create("/a", b"", CreateMode::Persistent).expect("an empty server");
-    let states = client.subscribe().expect("open");
-    let start = Instant::now();
-    proxy.hold_both();
-    // More than the sockets' buffers take; but not so much that the server, which answers a batch
-    // only when it has read and logged all of it, needs 2/3 of the timeout for it afterwards.
-    let pending: Vec<_> = (0..120)
-        .map(|_| client.submit(op::SetData::new("/a", vec![0; 100_000])).expect("room"))
-        .collect();
-    let noticed = await_state(&states, SessionState::Disconnected) - start;
-    figure("a16, send buffer full, T 1.5 s, noticed after", noticed);
-    assert!(noticed <= NOTICED, "{noticed:?}");
-    // Those that were not sent are not lost: they wait for the next connection.
-    proxy.cut();
-    proxy.heal();
-    let (mut done, mut lost) = (0, 0);
-    for pending in pending {
-        match pending.wait() {
-            Ok(_) => done += 1,
-            Err(Error::ConnectionLoss { sent: true, .. }) => lost += 1,
-            Err(error) => panic!("{error}"),
+    undisturbed(|| {
+        let server = Server::start();
+        let proxy = Proxy::start(server.address());
+        let client = connect(&proxy.connect_string(), TIMEOUT);
+        client.create("/a", b"", CreateMode::Persistent).expect("an empty server");
+        let states = client.subscribe().expect("open");
+        let start = Instant::now();
+        proxy.hold_both();
+        // More than the sockets' buffers take; but not so much that the server, which answers a batch
+        // only when it has read and logged all of it, needs 2/3 of the timeout for it afterwards.
+        let pending: Vec<_> = (0..120)
+            .map(|_| client.submit(op::SetData::new("/a", vec![0; 100_000])).expect("room"))
+            .collect();
+        let noticed = await_state(&states, SessionState::Disconnected) - start;
+        figure("a16, send buffer full, T 1.5 s, noticed after", noticed);
+        assert!(noticed <= NOTICED, "{noticed:?}");
+        // Those that were not sent are not lost: they wait for the next connection.
+        proxy.cut();
+        proxy.heal();
+        let (mut done, mut lost) = (0, 0);
+        for pending in pending {
+            match pending.wait() {
+                Ok(_) => done += 1,
+                Err(Error::ConnectionLoss { sent: true, .. }) => lost += 1,
+                Err(error) => panic!("{error}"),
+            }
         }
-    }
-    assert!(done > 0 && lost > 0, "{done} done, {lost} lost");
+        assert!(done > 0 && lost > 0, "{done} done, {lost} lost");
+    });
 }
 
 type Call = fn(&Client) -> Result<()>;
@@ -109,22 +114,24 @@ fn all_fail_in_time(client: &Client, when: &str) {
 
 #[test]
 fn d13_every_call_keeps_its_deadline_in_every_state_of_fault() {
-    let server = Server::start();
-    let proxy = Proxy::start(server.address());
-    let client = connect(&proxy.connect_string(), TIMEOUT);
-    server.pause();
-    all_fail_in_time(&client, "the server is paused");
-    eventually("the loss is noticed", ms(5_000), || !client.state().is_connected());
-    all_fail_in_time(&client, "the server takes connections and does not answer");
-    server.resume();
-    proxy.refuse();
-    proxy.cut();
-    all_fail_in_time(&client, "connections are refused");
-    proxy.black_hole();
-    proxy.accept();
-    all_fail_in_time(&client, "connections lead nowhere");
-    server.kill();
-    all_fail_in_time(&client, "the server is dead");
+    undisturbed(|| {
+        let server = Server::start();
+        let proxy = Proxy::start(server.address());
+        let client = connect(&proxy.connect_string(), TIMEOUT);
+        server.pause();
+        all_fail_in_time(&client, "the server is paused");
+        eventually("the loss is noticed", ms(5_000), || !client.state().is_connected());
+        all_fail_in_time(&client, "the server takes connections and does not answer");
+        server.resume();
+        proxy.refuse();
+        proxy.cut();
+        all_fail_in_time(&client, "connections are refused");
+        proxy.black_hole();
+        proxy.accept();
+        all_fail_in_time(&client, "connections lead nowhere");
+        server.kill();
+        all_fail_in_time(&client, "the server is dead");
+    });
 }
 
 /// Closes with a limit, beside threads that wait for calls, and gives how long it took.
@@ -164,55 +171,63 @@ fn close_amid_calls(client: &Client, limit: Duration) -> Duration {
 
 #[test]
 fn d5_close_keeps_its_limit_against_servers_that_are_silent_refuse_or_lead_nowhere() {
-    let server = Server::start();
-    let limit = ms(500);
-    let check = |when: &str, client: &Client| {
-        let took = close_amid_calls(client, limit);
-        figure(&format!("d5, close with a limit of 0.5 s, {when}"), took);
-        assert!(took <= limit + ms(300), "{when}: {took:?}");
-    };
-    let direct = connect(&server.connect_string(), TIMEOUT);
-    let (refused, nowhere) = (Proxy::start(server.address()), Proxy::start(server.address()));
-    let (second, third) =
-        (connect(&refused.connect_string(), TIMEOUT), connect(&nowhere.connect_string(), TIMEOUT));
-    server.pause();
-    check("the server is paused", &direct);
-    server.resume();
-    refused.refuse();
-    refused.cut();
-    eventually("the loss is noticed", ms(5_000), || !second.state().is_connected());
-    check("connections are refused", &second);
-    nowhere.black_hole();
-    eventually("the loss is noticed", ms(5_000), || !third.state().is_connected());
-    check("connections lead nowhere", &third);
+    undisturbed(|| {
+        let server = Server::start();
+        let limit = ms(500);
+        let check = |when: &str, client: &Client| {
+            let took = close_amid_calls(client, limit);
+            figure(&format!("d5, close with a limit of 0.5 s, {when}"), took);
+            assert!(took <= limit + ms(300), "{when}: {took:?}");
+        };
+        let direct = connect(&server.connect_string(), TIMEOUT);
+        let (refused, nowhere) = (Proxy::start(server.address()), Proxy::start(server.address()));
+        let (second, third) = (
+            connect(&refused.connect_string(), TIMEOUT),
+            connect(&nowhere.connect_string(), TIMEOUT),
+        );
+        server.pause();
+        check("the server is paused", &direct);
+        server.resume();
+        refused.refuse();
+        refused.cut();
+        eventually("the loss is noticed", ms(5_000), || !second.state().is_connected());
+        check("connections are refused", &second);
+        nowhere.black_hole();
+        eventually("the loss is noticed", ms(5_000), || !third.state().is_connected());
+        check("connections lead nowhere", &third);
 
-    // And a healthy server: the session ends there too, at once.
-    let healthy = connect(&server.connect_string(), TIMEOUT);
-    healthy.create("/own", b"", CreateMode::Ephemeral).expect("an empty server");
-    let start = Instant::now();
-    healthy.close().expect("acknowledged");
-    figure("close, healthy server", start.elapsed());
-    assert!(start.elapsed() <= ms(1_000));
-    assert!(server.raw().exists("/own").is_err());
-    healthy.close().expect("again, as often as you like");
+        // And a healthy server: the session ends there too, at once.
+        let healthy = connect(&server.connect_string(), TIMEOUT);
+        healthy.create("/own", b"", CreateMode::Ephemeral).expect("an empty server");
+        let start = Instant::now();
+        healthy.close().expect("acknowledged");
+        figure("close, healthy server", start.elapsed());
+        assert!(start.elapsed() <= ms(1_000));
+        assert!(server.raw().exists("/own").is_err());
+        healthy.close().expect("again, as often as you like");
+    });
 }
 
 #[test]
 fn d5_connect_that_finds_no_server_ends_at_its_limit_and_leaves_nothing() {
-    let server = Server::start();
-    server.pause();
-    let before = process::thread_names().iter().filter(|name| name.starts_with("zk-io")).count();
-    let start = Instant::now();
-    let attempt = builder(&server.connect_string(), TIMEOUT).connect_timeout(ms(400));
-    let error = attempt.connect().expect_err("paused");
-    let took = start.elapsed();
-    assert!(matches!(error, Error::Connect { .. }), "{error}");
-    assert!(took <= ms(400 + 300), "{took:?}");
-    // Other tests of this process come and go, so: no more than before, sooner or later.
-    eventually("its thread ends", ms(20_000), || {
-        process::thread_names().iter().filter(|name| name.starts_with("zk-io")).count() <= before
+    undisturbed(|| {
+        let server = Server::start();
+        server.pause();
+        let before =
+            process::thread_names().iter().filter(|name| name.starts_with("zk-io")).count();
+        let start = Instant::now();
+        let attempt = builder(&server.connect_string(), TIMEOUT).connect_timeout(ms(400));
+        let error = attempt.connect().expect_err("paused");
+        let took = start.elapsed();
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+        assert!(took <= ms(400 + 300), "{took:?}");
+        // Other tests of this process come and go, so: no more than before, sooner or later.
+        eventually("its thread ends", ms(20_000), || {
+            process::thread_names().iter().filter(|name| name.starts_with("zk-io")).count()
+                <= before
+        });
+        server.resume();
     });
-    server.resume();
 }
 
 #[test]

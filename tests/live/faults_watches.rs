@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use zookeeper_blocking::{Client, EventKind, Transaction, Version, op};
 
 use crate::faults::{connect, figure};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Kind, Proxy, Seen, Way};
 use crate::support::server::Server;
 use crate::support::wait::eventually;
@@ -178,20 +179,22 @@ fn b2_100_000_watches_survive_cuts_and_each_fires_once() {
 
 #[test]
 fn cut_client_without_watches_is_back_at_once() {
-    let chroot = crate::support::server::fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let client = connect(&proxy.connect_string(), Duration::from_secs(10));
-    let mut times: Vec<Duration> = (0..5)
-        .map(|_| {
-            // Long enough connected that the next search starts at once.
-            std::thread::sleep(Duration::from_millis(1_050));
-            let start = Instant::now();
-            proxy.cut();
-            while client.exists("/").is_err() {}
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
-    figure("cut to first answered call, no watches, median of 5", times[2]);
-    assert!(times[2] < Duration::from_millis(200), "{times:?}");
+    undisturbed(|| {
+        let chroot = crate::support::server::fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let client = connect(&proxy.connect_string(), Duration::from_secs(10));
+        let mut times: Vec<Duration> = (0..5)
+            .map(|_| {
+                // Long enough connected that the next search starts at once.
+                std::thread::sleep(Duration::from_millis(1_050));
+                let start = Instant::now();
+                proxy.cut();
+                while client.exists("/").is_err() {}
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        figure("cut to first answered call, no watches, median of 5", times[2]);
+        assert!(times[2] < Duration::from_millis(200), "{times:?}");
+    });
 }

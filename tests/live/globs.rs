@@ -146,6 +146,7 @@ fn resume(forgotten: &[i32]) {
         scope.spawn(|| {
             for number in 0.. {
                 thread::sleep(ms(141 + number % 160));
+                proxy.wait_replies(40, &over);
                 if over.load(Ordering::Relaxed) {
                     return;
                 }

@@ -13,8 +13,9 @@ use zookeeper_blocking::{Acl, Applied, Client, Error, RecipeError};
 
 use crate::clients::patience;
 use crate::faults::figure;
-use crate::locks::{Yard, assert_recipe, ms};
+use crate::locks::{Yard, assert_recipe, cancelled, ms};
 use crate::nodes::{assert_ours, in_callback, we};
+use crate::support::calm::undisturbed;
 use crate::support::wait::eventually;
 use crate::support::wire::op;
 
@@ -140,40 +141,37 @@ fn e11_lost_answers_to_a_removal_are_told_and_it_is_not_done_twice() {
 
 #[test]
 fn id_queues_wait_are_cancelled_work_in_callbacks_and_keep_the_acl() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let own = queue(&client);
-    let late = own.take_timeout(ms(30));
-    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-    let canceller = own.clone();
-    let cancelling = thread::spawn(move || {
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let own = queue(&client);
+        let late = own.take_timeout(ms(30));
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        let ended = cancelled(|| own.cancel(), || own.take_all(3));
+        assert_recipe(ended, RecipeError::Cancelled, Instant::now(), ms(2_000));
+        eventually("b9: no watch left", patience(), || client.watch_count() == 0);
+        let waiting = {
+            let own = own.clone();
+            thread::spawn(move || take(&own).1)
+        };
         thread::sleep(ms(30));
-        canceller.cancel();
+        queue(&yard.client()).put("x", "there").expect("put");
+        assert_eq!(waiting.join().expect("no panic"), "there");
+        let callback = own.clone();
+        in_callback(&client, move || {
+            callback.put("x", "id").expect("put");
+            assert_eq!(callback.remove("id").expect("answered"), 1);
+        });
+        own.put_all([("x", "id"); 3]).expect("put");
+        proxy.far();
+        proxy.reset_counts();
+        assert_eq!(own.remove("id").expect("answered"), 3);
+        let trips = proxy.counts().round_trips;
+        figure("id queue: round trips to remove 3", trips);
+        assert_eq!(trips, 2);
+        let ours = IdQueue::new(&we(&yard), "/b/queue").expect("legal").acl([Acl::creator_all()]);
+        let name = ours.put("x", "id").expect("put");
+        assert_ours(&yard, &["/b", "/b/queue", &format!("/b/queue/{name}")]);
     });
-    assert_recipe(own.take_all(3), RecipeError::Cancelled, Instant::now(), ms(2_000));
-    cancelling.join().expect("no panic");
-    eventually("b9: no watch left", patience(), || client.watch_count() == 0);
-    let waiting = {
-        let own = own.clone();
-        thread::spawn(move || take(&own).1)
-    };
-    thread::sleep(ms(30));
-    queue(&yard.client()).put("x", "there").expect("put");
-    assert_eq!(waiting.join().expect("no panic"), "there");
-    let callback = own.clone();
-    in_callback(&client, move || {
-        callback.put("x", "id").expect("put");
-        assert_eq!(callback.remove("id").expect("answered"), 1);
-    });
-    own.put_all([("x", "id"); 3]).expect("put");
-    proxy.far();
-    proxy.reset_counts();
-    assert_eq!(own.remove("id").expect("answered"), 3);
-    let trips = proxy.counts().round_trips;
-    figure("id queue: round trips to remove 3", trips);
-    assert_eq!(trips, 2);
-    let ours = IdQueue::new(&we(&yard), "/b/queue").expect("legal").acl([Acl::creator_all()]);
-    let name = ours.put("x", "id").expect("put");
-    assert_ours(&yard, &["/b", "/b/queue", &format!("/b/queue/{name}")]);
 }

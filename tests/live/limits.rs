@@ -10,6 +10,7 @@ use zookeeper_blocking::{
 };
 
 use crate::clients::{await_state, client, patience, through};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::server::fresh_chroot;
 use crate::support::wire;
@@ -19,64 +20,71 @@ const GRACE: Duration = Duration::from_millis(100);
 
 #[test]
 fn d13_each_form_of_a_call_ends_at_its_deadline() {
-    let chroot = fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let zk = through(&proxy, &chroot).connect().expect("serves");
-    let states = zk.subscribe().expect("not closed");
-    let limit = Duration::from_millis(150);
-    let short = zk.with_timeout(limit);
-    // The answer does not come; then there is nobody to ask.
-    for connected in [true, false] {
-        if connected {
-            proxy.hold(Way::ToClient);
-        } else {
-            proxy.heal();
-            proxy.refuse();
-            proxy.cut();
-            await_state(&states, SessionState::Disconnected);
+    undisturbed(|| {
+        let chroot = fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let zk = through(&proxy, &chroot).connect().expect("serves");
+        let states = zk.subscribe().expect("not closed");
+        let limit = Duration::from_millis(150);
+        let short = zk.with_timeout(limit);
+        // The answer does not come; then there is nobody to ask.
+        for connected in [true, false] {
+            if connected {
+                proxy.hold(Way::ToClient);
+            } else {
+                proxy.heal();
+                proxy.refuse();
+                proxy.cut();
+                await_state(&states, SessionState::Disconnected);
+            }
+            let applied = if connected { Applied::Unknown } else { Applied::No };
+            type Call<'a> = Box<dyn Fn() -> Error + 'a>;
+            let calls: [(&str, Call<'_>); 5] = [
+                (
+                    "call",
+                    Box::new(|| short.set_data("/", "", Version::Any).expect_err("no answer")),
+                ),
+                (
+                    "submit",
+                    Box::new(|| {
+                        let pending = short.submit(op::SetData::new("/", "")).expect("room");
+                        let short_wait = pending.wait_timeout(Duration::from_millis(10));
+                        short_wait.expect_err("given back").wait().expect_err("no answer")
+                    }),
+                ),
+                (
+                    "submit_with",
+                    Box::new(|| {
+                        let (tell, told) = channel();
+                        let done = move |result| {
+                            let _ = tell.send(result);
+                        };
+                        short.submit_with(op::SetData::new("/", ""), done).expect("room");
+                        told.recv_timeout(patience())
+                            .expect("at the deadline")
+                            .expect_err("no answer")
+                    }),
+                ),
+                (
+                    "commit",
+                    Box::new(|| short.transaction().check("/", 0).commit().expect_err("no answer")),
+                ),
+                ("watch", Box::new(|| short.watch_children("/").expect_err("no answer"))),
+            ];
+            for (form, call) in calls {
+                let start = Instant::now();
+                let error = call();
+                let took = start.elapsed();
+                assert!(matches!(error, Error::Timeout { .. }), "{form}: {error:?}");
+                assert_eq!(error.applied(), applied, "{form}, connected: {connected}: {error}");
+                assert!(took >= limit && took < limit + GRACE, "{form}: {took:?}");
+            }
         }
-        let applied = if connected { Applied::Unknown } else { Applied::No };
-        type Call<'a> = Box<dyn Fn() -> Error + 'a>;
-        let calls: [(&str, Call<'_>); 5] = [
-            ("call", Box::new(|| short.set_data("/", "", Version::Any).expect_err("no answer"))),
-            (
-                "submit",
-                Box::new(|| {
-                    let pending = short.submit(op::SetData::new("/", "")).expect("room");
-                    let short_wait = pending.wait_timeout(Duration::from_millis(10));
-                    short_wait.expect_err("given back").wait().expect_err("no answer")
-                }),
-            ),
-            (
-                "submit_with",
-                Box::new(|| {
-                    let (tell, told) = channel();
-                    let done = move |result| {
-                        let _ = tell.send(result);
-                    };
-                    short.submit_with(op::SetData::new("/", ""), done).expect("room");
-                    told.recv_timeout(patience()).expect("at the deadline").expect_err("no answer")
-                }),
-            ),
-            (
-                "commit",
-                Box::new(|| short.transaction().check("/", 0).commit().expect_err("no answer")),
-            ),
-            ("watch", Box::new(|| short.watch_children("/").expect_err("no answer"))),
-        ];
-        for (form, call) in calls {
-            let start = Instant::now();
-            let error = call();
-            let took = start.elapsed();
-            assert!(matches!(error, Error::Timeout { .. }), "{form}: {error:?}");
-            assert_eq!(error.applied(), applied, "{form}, connected: {connected}: {error}");
-            assert!(took >= limit && took < limit + GRACE, "{form}: {took:?}");
-        }
-    }
-    proxy.accept();
-    await_state(&states, SessionState::Connected);
-    zk.exists("/").expect("goes on");
-    assert_eq!(zk.watch_count(), 0);
+        proxy.accept();
+        await_state(&states, SessionState::Connected);
+        zk.exists("/").expect("goes on");
+        assert_eq!(zk.watch_count(), 0);
+    });
 }
 
 #[test]
@@ -136,32 +144,34 @@ fn d12_requests_in_flight_are_bounded() {
 
 #[test]
 fn d12_full_client_makes_callers_wait_until_their_deadline() {
-    let chroot = fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let zk = through(&proxy, &chroot).max_in_flight(10).connect().expect("serves");
-    let first = zk.create("/n-", "", CreateMode::PersistentSequential).expect("a fresh chroot");
-    assert_eq!(first, "/n-0000000000");
-    proxy.hold(Way::ToClient);
-    let create = || op::Create::new("/n-").mode(CreateMode::PersistentSequential);
-    let mut held: Vec<_> = (0..10).map(|_| zk.submit(create()).expect("room")).collect();
-    let limit = Duration::from_millis(100);
-    let start = Instant::now();
-    let error = zk.with_timeout(limit).submit(create()).expect_err("full");
-    assert!(matches!(error, Error::Timeout { sent: false, .. }), "{error:?}");
-    assert!(start.elapsed() >= limit && start.elapsed() < limit + GRACE);
-    // With room again they go on, in order, and what gave up has left no trace.
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            let all = (0..500).map(|_| zk.submit(create()).expect("room some time"));
-            all.collect::<Vec<_>>()
+    undisturbed(|| {
+        let chroot = fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let zk = through(&proxy, &chroot).max_in_flight(10).connect().expect("serves");
+        let first = zk.create("/n-", "", CreateMode::PersistentSequential).expect("a fresh chroot");
+        assert_eq!(first, "/n-0000000000");
+        proxy.hold(Way::ToClient);
+        let create = || op::Create::new("/n-").mode(CreateMode::PersistentSequential);
+        let mut held: Vec<_> = (0..10).map(|_| zk.submit(create()).expect("room")).collect();
+        let limit = Duration::from_millis(100);
+        let start = Instant::now();
+        let error = zk.with_timeout(limit).submit(create()).expect_err("full");
+        assert!(matches!(error, Error::Timeout { sent: false, .. }), "{error:?}");
+        assert!(start.elapsed() >= limit && start.elapsed() < limit + GRACE);
+        // With room again they go on, in order, and what gave up has left no trace.
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let all = (0..500).map(|_| zk.submit(create()).expect("room some time"));
+                all.collect::<Vec<_>>()
+            });
+            proxy.release(Way::ToClient);
+            held.extend(waiting.join().expect("no panic"));
         });
-        proxy.release(Way::ToClient);
-        held.extend(waiting.join().expect("no panic"));
+        for (n, pending) in held.into_iter().enumerate() {
+            let created = pending.wait().expect("new");
+            assert_eq!(created.path, format!("/n-{:010}", n + 1));
+        }
     });
-    for (n, pending) in held.into_iter().enumerate() {
-        let created = pending.wait().expect("new");
-        assert_eq!(created.path, format!("/n-{:010}", n + 1));
-    }
 }
 
 #[test]
@@ -203,31 +213,34 @@ fn retry_repeats_reads_and_what_was_not_applied() {
 
 #[test]
 fn retry_ends_with_the_deadline_of_the_call() {
-    let chroot = fresh_chroot();
-    let proxy = Proxy::start(chroot.server().address());
-    let zk = through(&proxy, &chroot)
-        .when_disconnected(WhenDisconnected::Fail)
-        .connect()
-        .expect("serves");
-    let states = zk.subscribe().expect("not closed");
-    proxy.refuse();
-    proxy.cut();
-    await_state(&states, SessionState::Disconnected);
-    let policy = RetryPolicy::default().max_tries(u32::MAX).base_delay(Duration::from_millis(10));
-    let limit = Duration::from_millis(200);
-    let start = Instant::now();
-    let error = zk.with_retry(policy.clone()).with_timeout(limit).exists("/");
-    let error = error.expect_err("nobody there");
-    assert!(error.is_connection() && error.applied() == Applied::No, "{error:?}");
-    assert!(start.elapsed() < limit + GRACE, "{:?}", start.elapsed());
-    // A write that was never sent is repeated until it goes through.
-    thread::scope(|scope| {
-        let policy = policy.max_delay(Duration::from_millis(50));
-        let (zk, proxy) = (zk.with_retry(policy), &proxy);
-        let call = scope.spawn(move || zk.create("/a", "", CreateMode::Persistent));
-        thread::sleep(Duration::from_millis(30));
-        proxy.accept();
-        call.join().expect("no panic").expect("connected again");
+    undisturbed(|| {
+        let chroot = fresh_chroot();
+        let proxy = Proxy::start(chroot.server().address());
+        let zk = through(&proxy, &chroot)
+            .when_disconnected(WhenDisconnected::Fail)
+            .connect()
+            .expect("serves");
+        let states = zk.subscribe().expect("not closed");
+        proxy.refuse();
+        proxy.cut();
+        await_state(&states, SessionState::Disconnected);
+        let policy =
+            RetryPolicy::default().max_tries(u32::MAX).base_delay(Duration::from_millis(10));
+        let limit = Duration::from_millis(200);
+        let start = Instant::now();
+        let error = zk.with_retry(policy.clone()).with_timeout(limit).exists("/");
+        let error = error.expect_err("nobody there");
+        assert!(error.is_connection() && error.applied() == Applied::No, "{error:?}");
+        assert!(start.elapsed() < limit + GRACE, "{:?}", start.elapsed());
+        // A write that was never sent is repeated until it goes through.
+        thread::scope(|scope| {
+            let policy = policy.max_delay(Duration::from_millis(50));
+            let (zk, proxy) = (zk.with_retry(policy), &proxy);
+            let call = scope.spawn(move || zk.create("/a", "", CreateMode::Persistent));
+            thread::sleep(Duration::from_millis(30));
+            proxy.accept();
+            call.join().expect("no panic").expect("connected again");
+        });
     });
 }
 

@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 use zookeeper_blocking::recipes::Lock;
 use zookeeper_blocking::{CreateMode, Error, RecipeError};
 
-use crate::clients::patience;
+use crate::clients::{patience, soon};
 use crate::faults::figure;
-use crate::locks::{Yard, assert_recipe, await_contenders, lock, ms, sequence, wait_for};
+use crate::locks::{
+    Yard, assert_recipe, await_contenders, cancelled, lock, ms, sequence, wait_for,
+};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::Way;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -137,83 +140,90 @@ fn a_thread_that_asks_twice_waits_for_itself() {
 
 #[test]
 fn deadline_is_kept_in_all_however_often_the_waiter_is_woken() {
-    let yard = Yard::new();
-    let lock = yard.lock();
-    // Kazoo waits its whole time-out again after each wake-up.
-    let holders: Vec<_> = (0..6)
-        .map(|number| {
-            let waiting = wait_for(&lock);
-            await_contenders(&lock, number + 1);
-            waiting
-        })
-        .collect();
-    let started = Instant::now();
-    let last = thread::spawn(move || (lock.acquire_timeout(scaled(ms(400))), Instant::now()));
-    for holder in holders {
-        thread::sleep(scaled(ms(90)));
-        drop(holder.join().expect("no panic").expect("not cancelled"));
-    }
-    let (result, at) = last.join().expect("no panic");
-    assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
-    let took = at - started;
-    assert!(took >= scaled(ms(400)) && took <= scaled(ms(500)), "{took:?}");
-    yard.await_nodes(0);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let lock = yard.lock();
+        // Kazoo waits its whole time-out again after each wake-up.
+        let holders: Vec<_> = (0..6)
+            .map(|number| {
+                let waiting = wait_for(&lock);
+                await_contenders(&lock, number + 1);
+                waiting
+            })
+            .collect();
+        let started = Instant::now();
+        let last = thread::spawn(move || (lock.acquire_timeout(scaled(ms(400))), Instant::now()));
+        for holder in holders {
+            thread::sleep(scaled(ms(90)));
+            drop(holder.join().expect("no panic").expect("not cancelled"));
+        }
+        let (result, at) = last.join().expect("no panic");
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+        let took = at - started;
+        assert!(took >= scaled(ms(400)) && took <= scaled(ms(500)), "{took:?}");
+        yard.await_nodes(0);
+    });
 }
 
 #[test]
 fn deadline_is_kept_when_no_answer_comes_at_any_step() {
-    let yard = Yard::new();
-    // The lock's parents are missing too: their creation is one of the steps.
-    for (step, path) in [
-        (op::CREATE2, "/a/b/c"),
-        (op::CREATE, "/d/e/f"),
-        (op::GET_CHILDREN, "/g"),
-        (op::GET_DATA, "/g"),
-    ] {
-        let proxy = yard.proxy();
-        let client = yard.through(&proxy).connect().expect("serves");
-        let lock = Lock::new(&client, path).expect("legal");
-        let held = Lock::new(&yard.client(), "/g").expect("legal").acquire().expect("free");
-        let caught = proxy.caught().len();
-        proxy.once(
-            Way::ToServer,
-            crate::support::proxy::Pick::Op(step),
-            1,
-            crate::support::proxy::Act::Hold,
-        );
-        let started = Instant::now();
-        let result = lock.acquire_timeout(scaled(ms(150)));
-        let took = started.elapsed();
-        assert!(matches!(result, Err(Error::Timeout { .. })), "{step}: {result:?}");
-        assert!(took <= scaled(ms(250)), "{step}: {took:?}");
-        proxy.wait_caught(caught + 1);
-        proxy.heal();
-        // What was held is carried out now, and cleaned up after.
-        client.sync("/").expect("served");
-        held.release().expect("held");
-        let mut raw = yard.raw();
-        let whole = format!("{}{path}", yard.chroot.path());
-        eventually("no contender left", Duration::from_secs(10), || {
-            raw.children(&whole).unwrap_or_default().is_empty()
-        });
-    }
+    undisturbed(|| {
+        let yard = Yard::new();
+        // The lock's parents are missing too: their creation is one of the steps.
+        for (step, path) in [
+            (op::CREATE2, "/a/b/c"),
+            (op::CREATE, "/d/e/f"),
+            (op::GET_CHILDREN, "/g"),
+            (op::GET_DATA, "/g"),
+        ] {
+            let proxy = yard.proxy();
+            let client = yard.through(&proxy).connect().expect("serves");
+            let lock = Lock::new(&client, path).expect("legal");
+            let held = Lock::new(&yard.client(), "/g").expect("legal").acquire().expect("free");
+            let caught = proxy.caught().len();
+            proxy.once(
+                Way::ToServer,
+                crate::support::proxy::Pick::Op(step),
+                1,
+                crate::support::proxy::Act::Hold,
+            );
+            let started = Instant::now();
+            let result = lock.acquire_timeout(scaled(ms(150)));
+            let took = started.elapsed();
+            assert!(matches!(result, Err(Error::Timeout { .. })), "{step}: {result:?}");
+            assert!(took <= scaled(ms(250)), "{step}: {took:?}");
+            proxy.wait_caught(caught + 1);
+            proxy.heal();
+            // What was held is carried out now, and cleaned up after.
+            client.sync("/").expect("served");
+            held.release().expect("held");
+            let mut raw = yard.raw();
+            let whole = format!("{}{path}", yard.chroot.path());
+            eventually("no contender left", Duration::from_secs(10), || {
+                raw.children(&whole).unwrap_or_default().is_empty()
+            });
+        }
+    });
 }
 
 #[test]
 fn deadline_is_kept_while_too_many_requests_are_in_flight() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).max_in_flight(1).connect().expect("serves");
-    proxy.hold(Way::ToServer);
-    let in_flight = client.submit(zookeeper_blocking::op::Sync::new("/")).expect("room for one");
-    let started = Instant::now();
-    let result = lock(&client).acquire_timeout(scaled(ms(150)));
-    let took = started.elapsed();
-    assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
-    assert!(took <= scaled(ms(250)), "{took:?}");
-    proxy.heal();
-    in_flight.wait().expect("answered late");
-    lock(&client).acquire().expect("free").release().expect("held");
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).max_in_flight(1).connect().expect("serves");
+        proxy.hold(Way::ToServer);
+        let in_flight =
+            client.submit(zookeeper_blocking::op::Sync::new("/")).expect("room for one");
+        let started = Instant::now();
+        let result = lock(&client).acquire_timeout(scaled(ms(150)));
+        let took = started.elapsed();
+        assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+        assert!(took <= scaled(ms(250)), "{took:?}");
+        proxy.heal();
+        in_flight.wait().expect("answered late");
+        lock(&client).acquire().expect("free").release().expect("held");
+    });
 }
 
 #[test]
@@ -264,12 +274,15 @@ fn cancel_ends_a_wait_without_a_connection_too() {
     proxy.refuse();
     proxy.cut();
     let unplaced = wait_for(&lock);
-    thread::sleep(scaled(ms(100)));
     let started = Instant::now();
-    lock.cancel();
-    assert!(queued.join().expect("no panic").is_none());
-    assert!(unplaced.join().expect("no panic").is_none());
-    assert!(started.elapsed() <= scaled(ms(150)), "{:?}", started.elapsed());
+    cancelled(
+        || lock.cancel(),
+        || {
+            assert!(queued.join().expect("no panic").is_none());
+            assert!(unplaced.join().expect("no panic").is_none());
+        },
+    );
+    assert!(started.elapsed() <= soon(), "{:?}", started.elapsed());
     proxy.accept();
     yard.await_nodes(1);
     drop(guard);
@@ -307,32 +320,34 @@ fn closed_client_ends_the_wait() {
 
 #[test]
 fn acquire_costs_one_round_trip_and_release_one() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let lock = yard.lock_through(&proxy);
-    lock.acquire().expect("free").release().expect("held");
-    proxy.far();
-    proxy.reset_counts();
-    let guard = lock.acquire().expect("free");
-    let acquired = proxy.counts();
-    guard.release().expect("held");
-    let released = proxy.counts();
-    assert_eq!((acquired.round_trips, released.round_trips), (1, 2), "{released:?}");
-    assert_eq!((acquired.to_server.requests(), released.to_server.requests()), (2, 3));
-    figure("round trips: acquire", acquired.round_trips);
-    figure("round trips: release", released.round_trips - acquired.round_trips);
-    // Contended: one more, for the watch; then one look after the wake-up.
-    let other = yard.lock().acquire().expect("free");
-    proxy.reset_counts();
-    let waiting = wait_for(&lock);
-    eventually("the watch is set", Duration::from_secs(10), || {
-        proxy.counts().to_client.ops.contains_key(&op::GET_DATA)
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let lock = yard.lock_through(&proxy);
+        lock.acquire().expect("free").release().expect("held");
+        proxy.far();
+        proxy.reset_counts();
+        let guard = lock.acquire().expect("free");
+        let acquired = proxy.counts();
+        guard.release().expect("held");
+        let released = proxy.counts();
+        assert_eq!((acquired.round_trips, released.round_trips), (1, 2), "{released:?}");
+        assert_eq!((acquired.to_server.requests(), released.to_server.requests()), (2, 3));
+        figure("round trips: acquire", acquired.round_trips);
+        figure("round trips: release", released.round_trips - acquired.round_trips);
+        // Contended: one more, for the watch; then one look after the wake-up.
+        let other = yard.lock().acquire().expect("free");
+        proxy.reset_counts();
+        let waiting = wait_for(&lock);
+        eventually("the watch is set", Duration::from_secs(10), || {
+            proxy.counts().to_client.ops.contains_key(&op::GET_DATA)
+        });
+        other.release().expect("held");
+        let guard = waiting.join().expect("no panic").expect("not cancelled");
+        assert_eq!(proxy.counts().round_trips, 3, "{:?}", proxy.counts());
+        figure("round trips: contended acquire", proxy.counts().round_trips);
+        drop(guard);
     });
-    other.release().expect("held");
-    let guard = waiting.join().expect("no panic").expect("not cancelled");
-    assert_eq!(proxy.counts().round_trips, 3, "{:?}", proxy.counts());
-    figure("round trips: contended acquire", proxy.counts().round_trips);
-    drop(guard);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
 use crate::locks::{Yard, assert_recipe, lock, ms};
 use crate::nodes::{assert_ours, children, in_callback, we};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -35,54 +36,56 @@ fn await_free(yard: &Yard) {
 
 #[test]
 fn e21_lock_stays_closed_after_a_failure_for_the_holders_delay() {
-    let yard = Yard::new();
-    let delay = scaled(ms(600));
-    let proxy = yard.proxy();
-    let (client, session) = doomed(|| yard.through(&proxy));
-    let guard = delayed(&client, delay).acquire().expect("free");
-    let fence = guard.fence();
-    let waiter = yard.client();
-    let waiting = thread::spawn(move || {
-        // Its own delay is another: that of the failed holder counts.
-        let guard = delayed(&waiter, ms(1)).acquire().expect("granted in time");
-        (guard, Instant::now())
+    undisturbed(|| {
+        let yard = Yard::new();
+        let delay = scaled(ms(600));
+        let proxy = yard.proxy();
+        let (client, session) = doomed(|| yard.through(&proxy));
+        let guard = delayed(&client, delay).acquire().expect("free");
+        let fence = guard.fence();
+        let waiter = yard.client();
+        let waiting = thread::spawn(move || {
+            // Its own delay is another: that of the failed holder counts.
+            let guard = delayed(&waiter, ms(1)).acquire().expect("granted in time");
+            (guard, Instant::now())
+        });
+        yard.await_nodes(3);
+        // The session is over within this call, not before.
+        let before = Instant::now();
+        expire(&proxy, yard.chroot.server(), &session);
+        let (next, at) = waiting.join().expect("no panic");
+        let closed = at - before;
+        figure("closed after a failure, of a delay of", (closed, delay));
+        assert!(closed >= delay, "{closed:?}");
+        assert!(next.fence() > fence && next.is_held());
+        // A release opens at once.
+        let after = yard.client();
+        let last_client = after.clone();
+        let waiting = thread::spawn(move || {
+            let guard = delayed(&after, delay).acquire().expect("granted in time");
+            (guard, Instant::now())
+        });
+        yard.await_nodes(3);
+        let before = Instant::now();
+        next.release().expect("held");
+        let (last, at) = waiting.join().expect("no panic");
+        figure("closed after a release", at - before);
+        assert!(at - before < delay);
+        // So does a drop; if it is not that of the client too.
+        let before = Instant::now();
+        drop(last);
+        let next = yard.client();
+        let last = delayed(&next, delay).acquire().expect("free");
+        assert!(before.elapsed() < delay);
+        drop((guard, last_client));
+        last.release().expect("held");
+        assert_eq!(yard.nodes(), Vec::<String>::new());
+        // A session that ends with the lock held is a failure, however it ends.
+        let guard = delayed(&next, delay).acquire().expect("free");
+        next.close().expect("acknowledged");
+        assert_eq!(yard.nodes(), ["lock-delay"]);
+        drop(guard);
     });
-    yard.await_nodes(3);
-    // The session is over within this call, not before.
-    let before = Instant::now();
-    expire(&proxy, yard.chroot.server(), &session);
-    let (next, at) = waiting.join().expect("no panic");
-    let closed = at - before;
-    figure("closed after a failure, of a delay of", (closed, delay));
-    assert!(closed >= delay, "{closed:?}");
-    assert!(next.fence() > fence && next.is_held());
-    // A release opens at once.
-    let after = yard.client();
-    let last_client = after.clone();
-    let waiting = thread::spawn(move || {
-        let guard = delayed(&after, delay).acquire().expect("granted in time");
-        (guard, Instant::now())
-    });
-    yard.await_nodes(3);
-    let before = Instant::now();
-    next.release().expect("held");
-    let (last, at) = waiting.join().expect("no panic");
-    figure("closed after a release", at - before);
-    assert!(at - before < delay);
-    // So does a drop; if it is not that of the client too.
-    let before = Instant::now();
-    drop(last);
-    let next = yard.client();
-    let last = delayed(&next, delay).acquire().expect("free");
-    assert!(before.elapsed() < delay);
-    drop((guard, last_client));
-    last.release().expect("held");
-    assert_eq!(yard.nodes(), Vec::<String>::new());
-    // A session that ends with the lock held is a failure, however it ends.
-    let guard = delayed(&next, delay).acquire().expect("free");
-    next.close().expect("acknowledged");
-    assert_eq!(yard.nodes(), ["lock-delay"]);
-    drop(guard);
 }
 
 #[test]
@@ -132,19 +135,21 @@ fn wait_for_the_delay_can_be_cancelled_and_opened_by_hand() {
 
 #[test]
 fn session_that_ends_during_the_delay_lines_up_anew() {
-    let yard = Yard::new();
-    let delay = scaled(ms(400));
-    let _lost = failed(&yard, delay);
-    let proxy = yard.proxy();
-    let (client, session) = doomed(|| yard.through(&proxy));
-    let waiting = thread::spawn(move || delayed(&client, ms(1)).acquire().expect("granted"));
-    yard.await_nodes(2);
-    let start = Instant::now();
-    expire(&proxy, yard.chroot.server(), &session);
-    let guard = waiting.join().expect("no panic");
-    assert!(start.elapsed() >= delay, "from the beginning");
-    assert!(guard.is_held());
-    assert_ne!(guard.session().id(), session.id(), "E22");
+    undisturbed(|| {
+        let yard = Yard::new();
+        let delay = scaled(ms(400));
+        let _lost = failed(&yard, delay);
+        let proxy = yard.proxy();
+        let (client, session) = doomed(|| yard.through(&proxy));
+        let waiting = thread::spawn(move || delayed(&client, ms(1)).acquire().expect("granted"));
+        yard.await_nodes(2);
+        let start = Instant::now();
+        expire(&proxy, yard.chroot.server(), &session);
+        let guard = waiting.join().expect("no panic");
+        assert!(start.elapsed() >= delay, "from the beginning");
+        assert!(guard.is_held());
+        assert_ne!(guard.session().id(), session.id(), "E22");
+    });
 }
 
 /// What a plain lock leaves is no failure, and it passes a seal by.

@@ -15,6 +15,7 @@ use zookeeper_blocking::{Client, Code, Error, RecipeError, WhenDisconnected};
 use crate::clients::{await_state, doomed, expire, patience};
 use crate::faults::figure;
 use crate::locks::{Yard, assert_code, lock, ms, wait_for};
+use crate::support::calm::undisturbed;
 use crate::support::process;
 use crate::support::proxy::{Act, Kind, Pick, Proxy, Way};
 use crate::support::wait::{eventually, scaled};
@@ -175,12 +176,16 @@ fn leaves_no_orphan(away: bool, exit: impl Fn(&Lock, &Proxy) -> Result<(), Error
 
 #[test]
 fn e4_timeout_leaves_no_orphan_at_any_step() {
-    leaves_no_orphan(false, |lock, _| lock.acquire_timeout(scaled(ms(150))).map(drop));
+    undisturbed(|| {
+        leaves_no_orphan(false, |lock, _| lock.acquire_timeout(scaled(ms(150))).map(drop));
+    });
 }
 
 #[test]
 fn e4_timeout_while_disconnected_leaves_no_orphan_at_any_step() {
-    leaves_no_orphan(true, |lock, _| lock.acquire_timeout(scaled(ms(150))).map(drop));
+    undisturbed(|| {
+        leaves_no_orphan(true, |lock, _| lock.acquire_timeout(scaled(ms(150))).map(drop));
+    });
 }
 
 fn cancelled(lock: &Lock, proxy: &Proxy) -> Result<(), Error> {
@@ -227,13 +232,15 @@ fn e4_release_repeats_a_delete_that_was_lost() {
 
 #[test]
 fn e4_dropped_guard_gives_the_lock_up_after_the_reconnect() {
-    gives_up_the_lock(|lock, proxy| {
-        let guard = lock.acquire().expect("free");
-        proxy.refuse();
-        let started = Instant::now();
-        drop(guard);
-        assert!(started.elapsed() < scaled(ms(100)), "{:?}", started.elapsed());
-        proxy.wait_caught(1);
+    undisturbed(|| {
+        gives_up_the_lock(|lock, proxy| {
+            let guard = lock.acquire().expect("free");
+            proxy.refuse();
+            let started = Instant::now();
+            drop(guard);
+            assert!(started.elapsed() < scaled(ms(100)), "{:?}", started.elapsed());
+            proxy.wait_caught(1);
+        });
     });
 }
 
@@ -302,7 +309,7 @@ fn e4_last_handle_dropped_with_the_guard_leaves_no_node() {
     let guard = yard.lock().acquire().expect("free");
     assert!(guard.is_held());
     drop(guard);
-    assert_eq!(yard.nodes(), Vec::<String>::new());
+    yard.await_nodes(0);
 }
 
 #[test]

@@ -7,16 +7,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use zookeeper_blocking::recipes::{Lock, LockGuard};
 use zookeeper_blocking::{
     Acl, Client, Code, CreateMode, Error, RecipeError, SessionState, Version,
 };
 
-use crate::clients::{await_state, patience};
+use crate::clients::{await_state, patience, soon};
 use crate::faults::figure;
 use crate::locks::{Book, Yard, assert_code, assert_recipe, await_contenders, lock, ms, wait_for};
+use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
 use crate::support::server::Server;
 use crate::support::wait::{eventually, scaled};
@@ -242,49 +243,77 @@ fn e7_numbers_that_run_out_never_make_two_holders_and_the_lock_heals() {
 
 #[test]
 fn e7_holder_with_a_sound_number_is_never_joined_by_one_with_a_used_up_number() {
-    let log = Forge::new()
-        .create("/wrap", b"", AUTO)
-        .create("/wrap/x", b"", i32::MAX - 1)
-        .delete("/wrap/x");
-    let server = Server::start_with_log(log.finish());
-    let locks: Vec<Lock> = (0..3)
-        .map(|_| {
-            let client = Client::connect(&server.connect_string()).expect("serves");
-            Lock::new(&client, "/wrap").expect("legal")
-        })
-        .collect();
-    let guard = locks[0].acquire().expect("the last sound number");
-    assert!(guard.node().ends_with("2147483646"), "{guard:?}");
-    // They wait for it, without a node, and keep their deadline.
-    let waiting: Vec<_> = locks[1..].iter().map(wait_for).collect();
-    let started = Instant::now();
-    let timed_out = locks[1].acquire_timeout(scaled(ms(200)));
-    assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
-    assert!(started.elapsed() <= scaled(ms(300)), "{:?}", started.elapsed());
-    assert!(locks[2].try_acquire().expect("answered").is_none());
-    assert!(guard.is_held() && waiting.iter().all(|waiting| !waiting.is_finished()));
-    let fence = guard.fence();
-    guard.release().expect("held");
-    eventually("one of them is served", patience(), || {
-        waiting.iter().any(thread::JoinHandle::is_finished)
+    undisturbed(|| {
+        let log = Forge::new()
+            .create("/wrap", b"", AUTO)
+            .create("/wrap/x", b"", i32::MAX - 1)
+            .delete("/wrap/x");
+        let server = Server::start_with_log(log.finish());
+        let locks: Vec<Lock> = (0..3)
+            .map(|_| {
+                let client = Client::connect(&server.connect_string()).expect("serves");
+                Lock::new(&client, "/wrap").expect("legal")
+            })
+            .collect();
+        let guard = locks[0].acquire().expect("the last sound number");
+        assert!(guard.node().ends_with("2147483646"), "{guard:?}");
+        // They wait for it, without a node, and keep their deadline.
+        let waiting: Vec<_> = locks[1..].iter().map(wait_for).collect();
+        let started = Instant::now();
+        let timed_out = locks[1].acquire_timeout(scaled(ms(200)));
+        assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
+        assert!(started.elapsed() <= scaled(ms(300)), "{:?}", started.elapsed());
+        assert!(locks[2].try_acquire().expect("answered").is_none());
+        assert!(guard.is_held() && waiting.iter().all(|waiting| !waiting.is_finished()));
+        let fence = guard.fence();
+        guard.release().expect("held");
+        eventually("one of them is served", patience(), || {
+            waiting.iter().any(thread::JoinHandle::is_finished)
+        });
+        let (served, left): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(thread::JoinHandle::is_finished);
+        let join = |waiting: thread::JoinHandle<Option<LockGuard>>| {
+            waiting.join().expect("no panic").expect("not cancelled")
+        };
+        let guards: Vec<_> = served.into_iter().map(join).collect();
+        assert_eq!(guards.len(), 1, "{guards:?}");
+        assert!(guards[0].fence() > fence && guards[0].is_held());
+        drop(guards);
+        left.into_iter().map(join).for_each(|guard| guard.release().expect("held"));
+        // All at once, with the parent empty: one after the other, none fails.
+        let (book, errors) = crowd(&server.connect_string(), "/wrap", 12);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(book.judge() >= 12);
+        let next = locks[1].acquire().expect("healed");
+        assert!(next.fence() > fence);
+        next.release().expect("held");
     });
-    let (served, left): (Vec<_>, Vec<_>) =
-        waiting.into_iter().partition(thread::JoinHandle::is_finished);
-    let join = |waiting: thread::JoinHandle<Option<LockGuard>>| {
-        waiting.join().expect("no panic").expect("not cancelled")
-    };
-    let guards: Vec<_> = served.into_iter().map(join).collect();
-    assert_eq!(guards.len(), 1, "{guards:?}");
-    assert!(guards[0].fence() > fence && guards[0].is_held());
-    drop(guards);
-    left.into_iter().map(join).for_each(|guard| guard.release().expect("held"));
-    // All at once, with the parent empty: one after the other, none fails.
-    let (book, errors) = crowd(&server.connect_string(), "/wrap", 12);
-    assert!(errors.is_empty(), "{errors:?}");
-    assert!(book.judge() >= 12);
-    let next = locks[1].acquire().expect("healed");
-    assert!(next.fence() > fence);
-    next.release().expect("held");
+}
+
+#[test]
+fn e7_those_with_used_up_numbers_who_come_and_go_are_waited_for() {
+    let log =
+        Forge::new().create("/wrap", b"", AUTO).create("/wrap/x", b"", i32::MAX).delete("/wrap/x");
+    let server = Server::start_with_log(log.finish());
+    let mut raw = server.raw();
+    let contender = |round: usize| format!("/wrap/{round:032}__lock__");
+    let mut node = raw.create(&contender(0), b"", 3).expect("forged");
+    assert!(node.ends_with("2147483647"), "{node}");
+    let client = Client::connect(&server.connect_string()).expect("serves");
+    let lock = Lock::new(&client, "/wrap").expect("legal");
+    let waiting = wait_for(&lock);
+    // All the time one of them is there, and never the same for long.
+    for round in 1..32 {
+        thread::sleep(ms(100));
+        assert!(!waiting.is_finished(), "in or out, in round {round}");
+        let next = raw.create(&contender(round), b"", 3).expect("forged");
+        raw.delete(&node, -1).expect("there");
+        node = next;
+    }
+    raw.delete(&node, -1).expect("there");
+    let guard = waiting.join().expect("no panic").expect("not cancelled");
+    assert!(guard.node().ends_with("0000000000"), "{guard:?}");
+    guard.release().expect("held");
 }
 
 #[test]
@@ -432,5 +461,5 @@ fn e10_parents_that_exist_need_no_right_to_make_them() {
     let locked_out = Lock::new(&yard.client(), "/a/c/lock").expect("legal");
     let started = Instant::now();
     assert_code(locked_out.acquire().map(drop), Code::NoAuth);
-    assert!(started.elapsed() < scaled(Duration::from_secs(1)));
+    assert!(started.elapsed() < soon());
 }

@@ -9,17 +9,18 @@
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use zookeeper_blocking::recipes::{ChildrenWatch, DataWatch, Following, NodeChildren, NodeData};
 use zookeeper_blocking::{
     Client, Code, CreateMode, Error, RecipeError, Result, Version, WatcherType, op,
 };
 
-use crate::clients::{doomed, expire, patience};
+use crate::clients::{doomed, expire, patience, soon};
 use crate::faults::figure;
-use crate::locks::{Yard, assert_code, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, cancelled, ms};
 use crate::nodes::{in_callback, whole};
+use crate::support::calm::undisturbed;
 use crate::support::wait::{eventually, scaled};
 
 fn data_watch(client: &Client) -> DataWatch {
@@ -133,7 +134,7 @@ fn b5_last_of_many_quick_writes_is_always_seen() {
         "b5: writes, seen by a wait, by a callback, lag of the last",
         (WRITES, seen, calls, lag),
     );
-    assert!(lag < scaled(Duration::from_secs(1)));
+    assert!(lag < soon());
     assert_nothing_new(&watch);
     drop(following);
 }
@@ -308,27 +309,27 @@ fn b6_wait_is_not_ended_by_events_that_are_not_its_turn() {
 
 #[test]
 fn wait_is_ended_by_cancel_and_at_its_deadline_also_behind_another() {
-    let yard = Yard::new();
-    let client = yard.client();
-    let watch = data_watch(&client);
-    watch.recv().expect("answered");
-    let waiting: Vec<_> = (0..3)
-        .map(|_| {
-            let watch = watch.clone();
-            thread::spawn(move || {
-                assert_recipe(watch.recv(), RecipeError::Cancelled, Instant::now(), ms(5_000));
+    undisturbed(|| {
+        let yard = Yard::new();
+        let client = yard.client();
+        let watch = data_watch(&client);
+        watch.recv().expect("answered");
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let watch = watch.clone();
+                thread::spawn(move || {
+                    assert_recipe(watch.recv(), RecipeError::Cancelled, Instant::now(), patience());
+                })
             })
-        })
-        .collect();
-    thread::sleep(ms(30));
-    let start = Instant::now();
-    let late = watch.recv_timeout(scaled(ms(100)));
-    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-    assert!(start.elapsed() < scaled(ms(200)), "{:?}", start.elapsed());
-    watch.cancel();
-    for waiting in waiting {
-        waiting.join().expect("no panic");
-    }
+            .collect();
+        thread::sleep(ms(30));
+        let start = Instant::now();
+        let late = watch.recv_timeout(scaled(ms(100)));
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        assert!(start.elapsed() < scaled(ms(200)), "{:?}", start.elapsed());
+        let all = || waiting.into_iter().for_each(|one| one.join().expect("no panic"));
+        cancelled(|| watch.cancel(), all);
+    });
 }
 
 #[test]
@@ -446,28 +447,30 @@ fn children_are_told_sorted_whenever_they_changed() {
 /// Kazoo `test_patient_children_watch`.
 #[test]
 fn settled_children_are_those_that_did_not_change_for_a_while() {
-    let yard = Yard::new();
-    let (client, writer) = (yard.client(), yard.client());
-    writer.create("/node", "", CreateMode::Persistent).expect("new");
-    let watch = ChildrenWatch::new(&client, "/node").expect("legal");
-    let quiet = scaled(ms(150));
-    let arriving = thread::spawn(move || {
-        for n in 0..8 {
-            writer.create(&format!("/node/{n}"), "", CreateMode::Persistent).expect("new");
-            thread::sleep(scaled(ms(40)));
-        }
-        writer
+    undisturbed(|| {
+        let yard = Yard::new();
+        let (client, writer) = (yard.client(), yard.client());
+        writer.create("/node", "", CreateMode::Persistent).expect("new");
+        let watch = ChildrenWatch::new(&client, "/node").expect("legal");
+        let quiet = scaled(ms(800));
+        let arriving = thread::spawn(move || {
+            for n in 0..8 {
+                writer.create(&format!("/node/{n}"), "", CreateMode::Persistent).expect("new");
+                thread::sleep(scaled(ms(40)));
+            }
+            writer
+        });
+        let start = Instant::now();
+        let seen = watch.recv_settled(quiet).expect("settled").expect("there");
+        assert_eq!(seen.names.len(), 8);
+        assert!(start.elapsed() >= scaled(ms(40 * 7 + 800)));
+        let writer = arriving.join().expect("no panic");
+        let late = watch.recv_settled_timeout(quiet, quiet * 2);
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        writer.delete("/node/3", Version::Any).expect("there");
+        let seen = watch.recv_settled(quiet).expect("settled").expect("there");
+        assert_eq!(seen.names.len(), 7);
     });
-    let start = Instant::now();
-    let seen = watch.recv_settled(quiet).expect("settled").expect("there");
-    assert_eq!(seen.names.len(), 8);
-    assert!(start.elapsed() >= scaled(ms(40 * 7 + 150)));
-    let writer = arriving.join().expect("no panic");
-    let late = watch.recv_settled_timeout(quiet, quiet * 2);
-    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-    writer.delete("/node/3", Version::Any).expect("there");
-    let seen = watch.recv_settled(quiet).expect("settled").expect("there");
-    assert_eq!(seen.names.len(), 7);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use zookeeper_blocking::recipes::{Cache, Discovery, Lock, Party, ServiceInstance};
 use zookeeper_blocking::{
@@ -14,12 +14,12 @@ use zookeeper_blocking::{
 };
 
 use crate::caches::{await_same, next};
-use crate::clients::{doomed, expire, patience};
+use crate::clients::{doomed, expire, patience, soon};
 use crate::faults::figure;
 use crate::locks::{Yard, assert_code, ms};
 use crate::nodes::in_callback;
 use crate::support::proxy::Proxy;
-use crate::support::wait::{eventually, scaled};
+use crate::support::wait::eventually;
 use crate::support::wire::op as ops;
 
 /// A client of an old server, and what the test needs to end its session.
@@ -254,7 +254,7 @@ fn cache_is_the_tree_after_churn_cuts_and_expiries() {
     cache.wait_fresh(patience()).expect("quiet");
     let (nodes, lag) = (cache.len(), start.elapsed());
     figure("old server: time to the same tree", lag);
-    assert!(lag < scaled(Duration::from_secs(2)), "{lag:?}");
+    assert!(lag < soon(), "{lag:?}");
     let watches = if nodes == 0 { 1 } else { 2 * nodes };
     eventually("two watches a node", patience(), || old.client.watch_count() == watches);
     // It lives: the next change is heard.

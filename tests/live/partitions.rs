@@ -20,6 +20,7 @@ use crate::clients::{doomed, expire, patience};
 use crate::faults::figure;
 use crate::locks::{Yard, assert_code, assert_recipe, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -273,27 +274,29 @@ fn party_that_changes_during_the_wait_for_a_lock_is_shared_anew() {
 
 #[test]
 fn party_that_does_not_settle_is_waited_for() {
-    let yard = Yard::new();
-    let client = yard.client();
-    let settle = scaled(ms(300));
-    let member = partitioner(&client, "m").settle(settle).join().expect("joined");
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let restless = ShallowParty::new(&client, "/set/party", "z").expect("legal");
-            while !stop.load(Ordering::SeqCst) {
-                restless.join().expect("joined").leave().expect("was there");
-                thread::sleep(ms(20));
-            }
+    undisturbed(|| {
+        let yard = Yard::new();
+        let client = yard.client();
+        let settle = scaled(ms(300));
+        let member = partitioner(&client, "m").settle(settle).join().expect("joined");
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let restless = ShallowParty::new(&client, "/set/party", "z").expect("legal");
+                while !stop.load(Ordering::SeqCst) {
+                    restless.join().expect("joined").leave().expect("was there");
+                    thread::sleep(ms(20));
+                }
+            });
+            let timed_out = member.acquire_timeout(settle * 2);
+            assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
+            stop.store(true, Ordering::SeqCst);
         });
-        let timed_out = member.acquire_timeout(settle * 2);
-        assert!(matches!(timed_out, Err(Error::Timeout { .. })), "{timed_out:?}");
-        stop.store(true, Ordering::SeqCst);
+        let started = Instant::now();
+        let partition = member.acquire().expect("free");
+        assert!(started.elapsed() >= settle);
+        assert_eq!(partition.len(), ITEMS.len());
     });
-    let started = Instant::now();
-    let partition = member.acquire().expect("free");
-    assert!(started.elapsed() >= settle);
-    assert_eq!(partition.len(), ITEMS.len());
 }
 
 #[test]
@@ -396,21 +399,26 @@ fn names_that_are_no_part_of_a_path_are_refused() {
 
 #[test]
 fn acquire_costs_one_look_and_one_round_trip_for_each_item() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let member = join(&client, "m");
-    member.acquire().expect("free").release().expect("held");
-    // The watch on the party is taken back.
-    eventually("only the member's own watch", patience(), || client.watch_count() == 1);
-    client.sync("/").expect("served");
-    proxy.far();
-    proxy.reset_counts();
-    let partition = member.acquire().expect("free");
-    // The list of each line goes along with the create.
-    let acquired = proxy.counts();
-    partition.release().expect("held");
-    let released = proxy.counts().to_server.ops[&op::DELETE];
-    figure("round trips to acquire 7 items, and to release them", (acquired.round_trips, released));
-    assert_eq!((acquired.round_trips, released), (1 + ITEMS.len(), ITEMS.len()));
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let member = join(&client, "m");
+        member.acquire().expect("free").release().expect("held");
+        // The watch on the party is taken back.
+        eventually("only the member's own watch", patience(), || client.watch_count() == 1);
+        client.sync("/").expect("served");
+        proxy.far();
+        proxy.reset_counts();
+        let partition = member.acquire().expect("free");
+        // The list of each line goes along with the create.
+        let acquired = proxy.counts();
+        partition.release().expect("held");
+        let released = proxy.counts().to_server.ops[&op::DELETE];
+        figure(
+            "round trips to acquire 7 items, and to release them",
+            (acquired.round_trips, released),
+        );
+        assert_eq!((acquired.round_trips, released), (1 + ITEMS.len(), ITEMS.len()));
+    });
 }

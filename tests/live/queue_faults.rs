@@ -108,6 +108,7 @@ fn each_item_is_had_once(sort: &Sort) {
         scope.spawn(move || {
             while !over.load(Ordering::SeqCst) {
                 thread::sleep(ms(40));
+                proxy.wait_replies(4, over);
                 proxy.cut();
             }
         });
@@ -240,6 +241,7 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
         scope.spawn(move || {
             while !over.load(Ordering::SeqCst) {
                 thread::sleep(ms(40));
+                proxy.wait_replies(4, over);
                 proxy.cut();
             }
         });

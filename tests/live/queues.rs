@@ -10,17 +10,18 @@
 
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use zookeeper_blocking::recipes::{HeldItem, LockingQueue, Queue};
 use zookeeper_blocking::{
     Acl, Applied, Client, Code, CreateMode, Error, RecipeError, Transaction, Version,
 };
 
-use crate::clients::{doomed, expire, patience};
+use crate::clients::{doomed, expire, patience, soon};
 use crate::faults::figure;
-use crate::locks::{Yard, assert_code, assert_recipe, ms};
+use crate::locks::{Yard, assert_code, assert_recipe, cancelled, ms};
 use crate::nodes::{assert_ours, await_children, children, in_callback, we};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -81,15 +82,10 @@ fn take_waits_for_an_item_to_its_deadline_and_is_cancelled() {
     let queue = queue(&client);
     let start = Instant::now();
     assert_late(queue.take_timeout(scaled(ms(100))));
-    assert!(start.elapsed() < scaled(ms(200)));
+    assert!(start.elapsed() < soon());
     eventually("b9: no watch left", patience(), || client.watch_count() == 0);
-    let canceller = queue.clone();
-    let cancelling = thread::spawn(move || {
-        thread::sleep(ms(30));
-        canceller.cancel();
-    });
-    assert_recipe(queue.take(), RecipeError::Cancelled, Instant::now(), ms(2_000));
-    cancelling.join().expect("no panic");
+    let ended = cancelled(|| queue.cancel(), || queue.take());
+    assert_recipe(ended, RecipeError::Cancelled, Instant::now(), ms(2_000));
     let waiting = thread::spawn(move || take(&queue));
     thread::sleep(ms(30));
     self::queue(&yard.client()).put("there").expect("put");
@@ -144,37 +140,39 @@ fn e11_lost_answers_to_puts_and_takes_are_told_and_nothing_is_done_twice() {
 
 #[test]
 fn queues_cost_few_round_trips_however_many_items() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let queue = queue(&client);
-    queue.put_all(["0"], 100).expect("put");
-    queue.take().expect("there");
-    proxy.far();
-    let count = |what: &str, work: &dyn Fn()| {
-        proxy.reset_counts();
-        work();
-        let trips = proxy.counts().round_trips;
-        figure(&format!("queue: round trips to {what}"), trips);
-        trips
-    };
-    assert_eq!(count("put 1", &|| drop(queue.put("1").expect("put"))), 1);
-    assert_eq!(count("put 100", &|| drop(queue.put_all(["x"; 100], 100).expect("put"))), 1);
-    assert_eq!(count("take 1", &|| drop(queue.take().expect("there"))), 3);
-    let all = || assert_eq!(queue.try_take_all(100).expect("answered").len(), 100);
-    assert_eq!(count("take 100", &all), 3);
-    let locking = LockingQueue::new(&client, "/a/locking").expect("legal");
-    locking.put_all(["1", "2"], 100).expect("put");
-    locking.get().expect("there").consume().expect("held");
-    assert_eq!(count("put 1, locking", &|| drop(locking.put("1").expect("put"))), 1);
-    let held = Mutex::new(None);
-    let get = || *held.lock().expect("no panic") = Some(locking.get().expect("there"));
-    assert_eq!(count("get, locking", &get), 3);
-    let consume = || {
-        let held: HeldItem = held.lock().expect("no panic").take().expect("held");
-        held.consume().expect("held");
-    };
-    assert_eq!(count("consume", &consume), 1);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let queue = queue(&client);
+        queue.put_all(["0"], 100).expect("put");
+        queue.take().expect("there");
+        proxy.far();
+        let count = |what: &str, work: &dyn Fn()| {
+            proxy.reset_counts();
+            work();
+            let trips = proxy.counts().round_trips;
+            figure(&format!("queue: round trips to {what}"), trips);
+            trips
+        };
+        assert_eq!(count("put 1", &|| drop(queue.put("1").expect("put"))), 1);
+        assert_eq!(count("put 100", &|| drop(queue.put_all(["x"; 100], 100).expect("put"))), 1);
+        assert_eq!(count("take 1", &|| drop(queue.take().expect("there"))), 3);
+        let all = || assert_eq!(queue.try_take_all(100).expect("answered").len(), 100);
+        assert_eq!(count("take 100", &all), 3);
+        let locking = LockingQueue::new(&client, "/a/locking").expect("legal");
+        locking.put_all(["1", "2"], 100).expect("put");
+        locking.get().expect("there").consume().expect("held");
+        assert_eq!(count("put 1, locking", &|| drop(locking.put("1").expect("put"))), 1);
+        let held = Mutex::new(None);
+        let get = || *held.lock().expect("no panic") = Some(locking.get().expect("there"));
+        assert_eq!(count("get, locking", &get), 3);
+        let consume = || {
+            let held: HeldItem = held.lock().expect("no panic").take().expect("held");
+            held.consume().expect("held");
+        };
+        assert_eq!(count("consume", &consume), 1);
+    });
 }
 
 #[test]
@@ -194,7 +192,7 @@ fn e10_acl_is_on_every_node() {
     held.release().expect("held");
     let start = Instant::now();
     assert_code(queue(&yard.client()).take(), Code::NoAuth);
-    assert!(start.elapsed() < scaled(ms(1_000)), "no retries");
+    assert!(start.elapsed() < soon(), "no retries");
 }
 
 // ---- LockingQueue ----
@@ -328,50 +326,52 @@ fn hold_that_was_taken_away_is_told_and_consumes_nothing() {
 
 #[test]
 fn e4_lost_answers_hold_an_item_once_and_leave_no_hold_behind() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let queue = locking(&client);
-    queue.put_all(["a", "b"], 100).expect("put");
-    // The directory of the holds is there: else what is lost is a refusal.
-    queue.get().expect("there").release().expect("held");
-    for code in [op::MULTI, op::GET_DATA, op::GET_CHILDREN] {
-        proxy.drop_reply_to(code);
-        let held = queue.get().expect("there");
-        assert_eq!(text(held.data()), "a", "{code}");
-        assert_eq!(children(&yard, "/a/queue/taken").len(), 1);
-        proxy.drop_reply_to(op::MULTI);
-        held.release().expect("held");
-        await_children(&yard, "/a/queue/taken", 0);
-    }
-    // Both ends of a consumption.
-    for (lost, left) in [(false, 1), (true, 0)] {
-        let held = queue.get().expect("there");
-        if lost {
-            proxy.drop_reply_to(op::MULTI)
-        } else {
-            proxy.drop_request(op::MULTI)
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let queue = locking(&client);
+        queue.put_all(["a", "b"], 100).expect("put");
+        // The directory of the holds is there: else what is lost is a refusal.
+        queue.get().expect("there").release().expect("held");
+        for code in [op::MULTI, op::GET_DATA, op::GET_CHILDREN] {
+            proxy.drop_reply_to(code);
+            let held = queue.get().expect("there");
+            assert_eq!(text(held.data()), "a", "{code}");
+            assert_eq!(children(&yard, "/a/queue/taken").len(), 1);
+            proxy.drop_reply_to(op::MULTI);
+            held.release().expect("held");
+            await_children(&yard, "/a/queue/taken", 0);
         }
-        held.consume().expect("held, and known to be done");
-        assert_eq!(queue.len().expect("answered"), left);
-        assert_eq!(children(&yard, "/a/queue/taken").len(), 0);
-    }
-    // Given up on the way.
-    queue.put("c").expect("put");
-    for code in [op::MULTI, op::GET_DATA] {
-        let caught = proxy.caught().len();
-        proxy.once(Way::ToServer, Pick::Op(code), 1, Act::Hold);
-        assert_late(queue.get_timeout(scaled(ms(150))));
-        proxy.wait_caught(caught + 1);
-        proxy.heal();
-        client.sync("/").expect("served");
-        await_children(&yard, "/a/queue/taken", 0);
-        // And another thread's hold is not taken for what is to be cleaned up.
-        let held = queue.get().expect("there");
-        thread::sleep(ms(50));
-        assert_eq!(children(&yard, "/a/queue/taken").len(), 1);
-        held.release().expect("held");
-    }
+        // Both ends of a consumption.
+        for (lost, left) in [(false, 1), (true, 0)] {
+            let held = queue.get().expect("there");
+            if lost {
+                proxy.drop_reply_to(op::MULTI)
+            } else {
+                proxy.drop_request(op::MULTI)
+            }
+            held.consume().expect("held, and known to be done");
+            assert_eq!(queue.len().expect("answered"), left);
+            assert_eq!(children(&yard, "/a/queue/taken").len(), 0);
+        }
+        // Given up on the way.
+        queue.put("c").expect("put");
+        for code in [op::MULTI, op::GET_DATA] {
+            let caught = proxy.caught().len();
+            proxy.once(Way::ToServer, Pick::Op(code), 1, Act::Hold);
+            assert_late(queue.get_timeout(scaled(ms(150))));
+            proxy.wait_caught(caught + 1);
+            proxy.heal();
+            client.sync("/").expect("served");
+            await_children(&yard, "/a/queue/taken", 0);
+            // And another thread's hold is not taken for what is to be cleaned up.
+            let held = queue.get().expect("there");
+            thread::sleep(ms(50));
+            assert_eq!(children(&yard, "/a/queue/taken").len(), 1);
+            held.release().expect("held");
+        }
+    });
 }
 
 #[test]
@@ -405,6 +405,6 @@ fn e12_too_many_items_are_told_and_can_be_taken_with_a_larger_limit() {
     for result in [small.take().map(drop), small.try_take().map(drop), small.len().map(drop)] {
         assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
     }
-    assert!(start.elapsed() < scaled(Duration::from_secs(2)));
+    assert!(start.elapsed() < soon());
     assert_eq!(large.try_take_all(5_000).expect("answered").len(), 1_000);
 }

@@ -15,6 +15,7 @@ use zookeeper_blocking::recipes::{CloseMode, Election, Lease, Lock, Queue, Semap
 use crate::clients::patience;
 use crate::faults::figure;
 use crate::locks::ms;
+use crate::support::calm::undisturbed;
 use crate::support::server::Server;
 use crate::support::wait::{eventually, scaled};
 
@@ -86,29 +87,31 @@ fn holders_hold_and_waiters_wait_over_a_server_that_is_killed_and_comes_back() {
 /// Away for longer than the session lives: whoever held knows it before, and goes on after.
 #[test]
 fn leader_of_a_server_that_is_gone_for_long_stops_and_leads_again_when_it_is_back() {
-    let server = Server::start();
-    let client = connect(&server, ms(1_000));
-    let (tell, told) = channel();
-    let office = Election::new(&client, "/office").expect("legal");
-    let latch = office.latch(move |leadership| {
-        // The test may have heard enough.
-        let _ = tell.send((leadership.map(|it| it.fence()), Instant::now()));
+    undisturbed(|| {
+        let server = Server::start();
+        let client = connect(&server, ms(1_000));
+        let (tell, told) = channel();
+        let office = Election::new(&client, "/office").expect("legal");
+        let latch = office.latch(move |leadership| {
+            // The test may have heard enough.
+            let _ = tell.send((leadership.map(|it| it.fence()), Instant::now()));
+        });
+        let latch = latch.expect("a thread");
+        let hear = || told.recv_timeout(patience()).expect("told in time");
+        let (fence, _) = hear();
+        let timeout = client.session_timeout();
+        let killed = Instant::now();
+        server.kill();
+        let (none, stopped) = hear();
+        assert_eq!(none, None);
+        // By our own clock; the rest is for a busy machine.
+        assert!(stopped - killed < timeout + scaled(ms(500)), "{:?}", stopped - killed);
+        assert!(!latch.has_leadership());
+        server.launch();
+        server.wait_ready();
+        let (again, _) = hear();
+        assert!(again > fence && again.is_some());
+        latch.close(CloseMode::NotifyLeader).expect("led");
+        assert_eq!(hear().0, None);
     });
-    let latch = latch.expect("a thread");
-    let hear = || told.recv_timeout(patience()).expect("told in time");
-    let (fence, _) = hear();
-    let timeout = client.session_timeout();
-    let killed = Instant::now();
-    server.kill();
-    let (none, stopped) = hear();
-    assert_eq!(none, None);
-    // By our own clock; the rest is for a busy machine.
-    assert!(stopped - killed < timeout + scaled(ms(500)), "{:?}", stopped - killed);
-    assert!(!latch.has_leadership());
-    server.launch();
-    server.wait_ready();
-    let (again, _) = hear();
-    assert!(again > fence && again.is_some());
-    latch.close(CloseMode::NotifyLeader).expect("led");
-    assert_eq!(hear().0, None);
 }

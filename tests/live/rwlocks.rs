@@ -14,6 +14,7 @@ use zookeeper_blocking::{Client, CreateMode, Error, RecipeError, Version};
 use crate::clients::patience;
 use crate::faults::figure;
 use crate::locks::{Yard, assert_recipe, await_contenders, lock, ms, sequence};
+use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::server::Server;
@@ -419,21 +420,23 @@ fn nodes_have_the_names_of_each_style_and_queue_together() {
 
 #[test]
 fn read_lock_costs_one_round_trip_and_e9_its_parent_is_made_again() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    let first = read(&client).acquire().expect("free");
-    proxy.far();
-    proxy.reset_counts();
-    let second = read(&client).acquire().expect("shared");
-    assert_eq!(proxy.counts().round_trips, 1);
-    figure("round trips: read lock beside another", proxy.counts().round_trips);
-    for guard in [first, second] {
-        guard.release().expect("held");
-    }
-    client.delete("/lock", Version::Any).expect("empty");
-    let writing = write(&client).acquire().expect("made again");
-    client.create("/other", "", CreateMode::Persistent).expect("new");
-    assert!(write(&client).try_acquire().expect("answered").is_none());
-    writing.release().expect("held");
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        let first = read(&client).acquire().expect("free");
+        proxy.far();
+        proxy.reset_counts();
+        let second = read(&client).acquire().expect("shared");
+        assert_eq!(proxy.counts().round_trips, 1);
+        figure("round trips: read lock beside another", proxy.counts().round_trips);
+        for guard in [first, second] {
+            guard.release().expect("held");
+        }
+        client.delete("/lock", Version::Any).expect("empty");
+        let writing = write(&client).acquire().expect("made again");
+        client.create("/other", "", CreateMode::Persistent).expect("new");
+        assert!(write(&client).try_acquire().expect("answered").is_none());
+        writing.release().expect("held");
+    });
 }

@@ -10,6 +10,7 @@ use zookeeper_blocking::{Client, Code, CreateMode, Error, Version, op};
 use crate::clients::{doomed, expire, patience};
 use crate::locks::{Yard, assert_code, ms};
 use crate::nodes::{await_children, children};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::{Act, Pick, Way};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op as ops;
@@ -54,19 +55,21 @@ fn protected_node_is_made_once_whether_request_or_answer_is_lost() {
 
 #[test]
 fn protected_create_costs_one_round_trip_and_four_after_a_lost_answer() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    client.ensure_path("/q").expect("made");
-    proxy.far();
-    for (loses, trips) in [(false, 1), (true, 4)] {
-        if loses {
-            proxy.once(Way::ToClient, Pick::Op(ops::CREATE), 1, Act::LoseAndCut);
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        client.ensure_path("/q").expect("made");
+        proxy.far();
+        for (loses, trips) in [(false, 1), (true, 4)] {
+            if loses {
+                proxy.once(Way::ToClient, Pick::Op(ops::CREATE), 1, Act::LoseAndCut);
+            }
+            proxy.reset_counts();
+            client.create_protected(item(CreateMode::Ephemeral)).expect("made");
+            assert_eq!(proxy.counts().round_trips, trips, "{:?}", proxy.counts());
         }
-        proxy.reset_counts();
-        client.create_protected(item(CreateMode::Ephemeral)).expect("made");
-        assert_eq!(proxy.counts().round_trips, trips, "{:?}", proxy.counts());
-    }
+    });
 }
 
 #[test]
@@ -93,20 +96,22 @@ fn protected_node_of_a_session_that_ended_is_not_taken_for_ours() {
 
 #[test]
 fn protected_create_that_gives_up_leaves_no_node() {
-    let yard = Yard::new();
-    let proxy = yard.proxy();
-    let client = yard.through(&proxy).connect().expect("serves");
-    client.ensure_path("/q").expect("made");
-    for mode in MODES {
-        proxy.hold(Way::ToClient);
-        let hurried = client.with_timeout(scaled(ms(200)));
-        let late = hurried.create_protected(item(mode));
-        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-        // The server did it, if a little later on a busy machine.
-        await_children(&yard, "/q", 1);
-        proxy.release(Way::ToClient);
-        await_children(&yard, "/q", 0);
-    }
+    undisturbed(|| {
+        let yard = Yard::new();
+        let proxy = yard.proxy();
+        let client = yard.through(&proxy).connect().expect("serves");
+        client.ensure_path("/q").expect("made");
+        for mode in MODES {
+            proxy.hold(Way::ToClient);
+            let hurried = client.with_timeout(scaled(ms(200)));
+            let late = hurried.create_protected(item(mode));
+            assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+            // The server did it, if a little later on a busy machine.
+            await_children(&yard, "/q", 1);
+            proxy.release(Way::ToClient);
+            await_children(&yard, "/q", 0);
+        }
+    });
 }
 
 #[test]

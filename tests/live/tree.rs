@@ -9,7 +9,7 @@ use zookeeper_blocking::{Acl, Code, CreateMode, Permissions, Version, op, path};
 use crate::clients::{client, patience, through};
 use crate::support::proxy::Proxy;
 use crate::support::server::fresh_chroot;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, scaled};
 use crate::support::wire;
 
 #[test]
@@ -174,7 +174,8 @@ fn update_gives_up_at_its_deadline() {
     let chroot = fresh_chroot();
     let (zk, other) = (client(&chroot), client(&chroot));
     zk.create("/n", "", CreateMode::Persistent).expect("new");
-    let short = zk.with_timeout(Duration::from_millis(100));
+    // Each of its calls has as much: time enough for one to be answered.
+    let short = zk.with_timeout(scaled(Duration::from_secs(1)));
     // Somebody always comes in between.
     let error = short.update("/n", |_| {
         other.set_data("/n", "", Version::Any).expect("there");

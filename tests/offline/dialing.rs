@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use zookeeper_blocking::Error;
 use zookeeper_blocking::SessionState::{Connected, Disconnected};
 
-use crate::answers::{States, hurried, yes_server};
+use crate::answers::{States, hurried, soon, yes_server};
+use crate::support::calm::undisturbed;
 use crate::support::ports::SilentPort;
 use crate::support::process;
 use crate::support::scripted::Scripted;
@@ -16,13 +17,15 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a14_two_black_holes_cost_a_second_at_most() {
-    let (first, second, server) = (SilentPort::new(), SilentPort::new(), yes_server());
-    let hosts = format!("{},{},{}", first.address(), second.address(), server.address());
-    let start = Instant::now();
-    let client = hurried(&hosts).connect().expect("connects to the third");
-    let took = start.elapsed();
-    assert!(took <= scaled(SECOND), "{took:?}");
-    assert_eq!(client.connected_host(), Some(server.connect_string()));
+    undisturbed(|| {
+        let (first, second, server) = (SilentPort::new(), SilentPort::new(), yes_server());
+        let hosts = format!("{},{},{}", first.address(), second.address(), server.address());
+        let start = Instant::now();
+        let client = hurried(&hosts).connect().expect("connects to the third");
+        let took = start.elapsed();
+        assert!(took <= scaled(SECOND), "{took:?}");
+        assert_eq!(client.connected_host(), Some(server.connect_string()));
+    });
 }
 
 #[test]
@@ -34,21 +37,24 @@ fn a14_connect_gives_up_in_time_and_names_every_host() {
     let start = Instant::now();
     let error = hurried(&hosts).connect_timeout(limit).connect().expect_err("nobody is there");
     let took = start.elapsed();
-    assert!(took >= limit && took <= limit + scaled(SECOND / 2), "{took:?}");
+    assert!(took >= limit && took <= limit + soon(), "{took:?}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{free}")), "{error}");
 }
 
 #[test]
 fn a17_server_that_accepts_and_never_answers_is_left() {
-    let silent = Scripted::start(|_, peer| peer.hang());
-    let server = yes_server();
-    let hosts = format!("{},{}", silent.address(), server.address());
-    let start = Instant::now();
-    let client = hurried(&hosts).connect().expect("connects to the second");
-    let took = start.elapsed();
-    // A third of the session of 3 s, and a little.
-    assert!(took <= scaled(SECOND * 3 / 2), "{took:?}");
-    assert_eq!(client.connected_host(), Some(server.connect_string()));
+    undisturbed(|| {
+        let silent = Scripted::start(|_, peer| peer.hang());
+        let server = yes_server();
+        let hosts = format!("{},{}", silent.address(), server.address());
+        let start = Instant::now();
+        let builder = hurried(&hosts).session_timeout(scaled(3 * SECOND));
+        let client = builder.connect().expect("connects to the second");
+        let took = start.elapsed();
+        // A third of the session of 3 s, and a little.
+        assert!(took <= scaled(SECOND * 3 / 2), "{took:?}");
+        assert_eq!(client.connected_host(), Some(server.connect_string()));
+    });
 }
 
 #[test]
@@ -93,32 +99,34 @@ fn a27_empty_and_wrong_lists_are_refused_and_change_nothing() {
 
 #[test]
 fn a27_list_that_changes_while_disconnected_is_used_at_once() {
-    // The old host refuses, or answers nothing at all.
-    let silent = SilentPort::new();
-    for black_hole in [false, true] {
-        let old = Scripted::start(|number, peer| {
-            if number == 0 {
-                peer.handshake();
-                peer.expect(op::SYNC);
+    undisturbed(|| {
+        // The old host refuses, or answers nothing at all.
+        let silent = SilentPort::new();
+        for black_hole in [false, true] {
+            let old = Scripted::start(|number, peer| {
+                if number == 0 {
+                    peer.handshake();
+                    peer.expect(op::SYNC);
+                }
+                peer.close();
+            });
+            let new = yes_server();
+            let (builder, mut states) = States::of(hurried(&old.connect_string()));
+            let client = builder.connect().expect("connects");
+            if black_hole {
+                client.set_hosts(&silent.address().to_string()).expect("a list");
+            } else {
+                client.sync("/").expect_err("cut");
             }
-            peer.close();
-        });
-        let new = yes_server();
-        let (builder, mut states) = States::of(hurried(&old.connect_string()));
-        let client = builder.connect().expect("connects");
-        if black_hole {
-            client.set_hosts(&silent.address().to_string()).expect("a list");
-        } else {
-            client.sync("/").expect_err("cut");
+            states.wait_for(Disconnected);
+            std::thread::sleep(scaled(SECOND / 2));
+            let start = Instant::now();
+            client.set_hosts(&new.connect_string()).expect("a list");
+            let took = states.wait_for(Connected) - start;
+            assert!(took <= scaled(SECOND * 3 / 4), "black hole {black_hole}: {took:?}");
+            assert_eq!(client.connected_host(), Some(new.connect_string()));
         }
-        states.wait_for(Disconnected);
-        std::thread::sleep(scaled(SECOND / 2));
-        let start = Instant::now();
-        client.set_hosts(&new.connect_string()).expect("a list");
-        let took = states.wait_for(Connected) - start;
-        assert!(took <= scaled(SECOND * 3 / 4), "black hole {black_hole}: {took:?}");
-        assert_eq!(client.connected_host(), Some(new.connect_string()));
-    }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use zookeeper_blocking::SessionState::{Connected, Connecting, Disconnected, Expi
 use zookeeper_blocking::{Applied, Code, Error};
 
 use crate::answers::{States, hurried, yes, yes_server};
+use crate::support::calm::undisturbed;
 use crate::support::proxy::Proxy;
 use crate::support::scripted::{HANDSHAKE, Scripted};
 use crate::support::wait::scaled;
@@ -162,87 +163,93 @@ fn behind(srvr: &'static str, until_asked: usize) -> (Scripted, Scripted, Arc<At
 
 #[test]
 fn a9_all_servers_behind_is_an_expiry_without_a_hot_loop() {
-    let (one, two, asked) = behind("Zxid: 0x5\nMode: follower\n", usize::MAX);
-    let hosts = format!("{},{}", one.address(), two.address());
-    let timeout = scaled(2 * SECOND);
-    let (builder, mut states) = States::of(hurried(&hosts).session_timeout(timeout));
-    let client = builder.connect().expect("connects");
-    client.get_data("/a").expect("zxid 0x100 was seen");
-    let lost = Instant::now();
-    client.sync("/").expect_err("cut");
-    let gone = states.wait_for(Expired) - lost;
-    assert!(gone >= timeout, "{gone:?}: not before the session's time is over");
-    assert!(gone <= timeout + scaled(3 * SECOND), "{gone:?}");
-    assert!(asked.load(Ordering::SeqCst) >= 2, "both servers were asked");
+    undisturbed(|| {
+        let (one, two, asked) = behind("Zxid: 0x5\nMode: follower\n", usize::MAX);
+        let hosts = format!("{},{}", one.address(), two.address());
+        let timeout = scaled(2 * SECOND);
+        let (builder, mut states) = States::of(hurried(&hosts).session_timeout(timeout));
+        let client = builder.connect().expect("connects");
+        client.get_data("/a").expect("zxid 0x100 was seen");
+        let lost = Instant::now();
+        client.sync("/").expect_err("cut");
+        let gone = states.wait_for(Expired) - lost;
+        assert!(gone >= timeout, "{gone:?}: not before the session's time is over");
+        assert!(gone <= timeout + scaled(3 * SECOND), "{gone:?}");
+        assert!(asked.load(Ordering::SeqCst) >= 2, "both servers were asked");
 
-    for server in [&one, &two] {
-        let greetings = server.received_of(HANDSHAKE);
-        let tries = greetings.iter().filter(|g| g.at > lost && g.at < lost + gone).count();
-        // The first few follow each other quickly, for the server that is just restarting.
-        let most = (5.0 * gone.as_secs_f64()).ceil() as usize;
-        assert!(tries > 0 && tries <= most, "{tries} connections in {gone:?}");
-    }
-    states.wait_for(Connected);
-    client.get_data("/a").expect("the new session works");
+        for server in [&one, &two] {
+            let greetings = server.received_of(HANDSHAKE);
+            let tries = greetings.iter().filter(|g| g.at > lost && g.at < lost + gone).count();
+            // The first few follow each other quickly, for the server that is just restarting.
+            let most = (5.0 * gone.as_secs_f64()).ceil() as usize;
+            assert!(tries > 0 && tries <= most, "{tries} connections in {gone:?}");
+        }
+        states.wait_for(Connected);
+        client.get_data("/a").expect("the new session works");
+    });
 }
 
 #[test]
 fn a9_servers_that_do_not_serve_yet_are_waited_for() {
-    let (one, two, asked) =
-        behind("This ZooKeeper instance is not currently serving requests\n", 4);
-    let hosts = format!("{},{}", one.address(), two.address());
-    let (builder, mut states) = States::of(hurried(&hosts).session_timeout(scaled(SECOND / 2)));
-    let client = builder.connect().expect("connects");
-    client.get_data("/a").expect("zxid 0x100 was seen");
-    client.sync("/").expect_err("cut");
-    states.wait_for(Disconnected);
-    states.wait_for(Connected);
-    assert!(asked.load(Ordering::SeqCst) >= 4);
-    assert_eq!(states.seen(), [Connected, Disconnected, Connected], "no verdict without proof");
-    assert_eq!(client.session_id(), 0x100);
+    undisturbed(|| {
+        let (one, two, asked) =
+            behind("This ZooKeeper instance is not currently serving requests\n", 4);
+        let hosts = format!("{},{}", one.address(), two.address());
+        let (builder, mut states) = States::of(hurried(&hosts).session_timeout(scaled(SECOND / 2)));
+        let client = builder.connect().expect("connects");
+        client.get_data("/a").expect("zxid 0x100 was seen");
+        client.sync("/").expect_err("cut");
+        states.wait_for(Disconnected);
+        states.wait_for(Connected);
+        assert!(asked.load(Ordering::SeqCst) >= 4);
+        assert_eq!(states.seen(), [Connected, Disconnected, Connected], "no verdict without proof");
+        assert_eq!(client.session_id(), 0x100);
+    });
 }
 
 #[test]
 fn a11_read_only_server_gives_no_session_and_is_left_for_one_that_writes() {
-    let minority = Scripted::start(|_, peer| {
-        if peer.word().is_some() {
-            peer.raw(b"ro");
-            return peer.close();
-        }
-        let request = peer.read_connect();
-        assert_eq!(request.read_only, Some(true));
-        let response = ConnectResponse::new(0x55, request.timeout_ms);
-        peer.grant(&ConnectResponse { read_only: Some(true), ..response });
-        peer.serve(|request| match request.op {
-            op::SET_DATA => (0, code::NOT_READ_ONLY, Vec::new()),
-            _ => yes(request),
+    undisturbed(|| {
+        let minority = Scripted::start(|_, peer| {
+            if peer.word().is_some() {
+                peer.raw(b"ro");
+                return peer.close();
+            }
+            let request = peer.read_connect();
+            assert_eq!(request.read_only, Some(true));
+            let response = ConnectResponse::new(0x55, request.timeout_ms);
+            peer.grant(&ConnectResponse { read_only: Some(true), ..response });
+            peer.serve(|request| match request.op {
+                op::SET_DATA => (0, code::NOT_READ_ONLY, Vec::new()),
+                _ => yes(request),
+            });
         });
+        let (ready, is_ready) =
+            (Arc::new(AtomicUsize::new(0)), |r: &AtomicUsize| r.load(Ordering::SeqCst) > 0);
+        let for_script = ready.clone();
+        let quorum = Scripted::start(move |_, peer| {
+            if peer.word().is_some() {
+                peer.raw(if is_ready(&for_script) { b"rw" } else { b"ro" });
+                return peer.close();
+            }
+            assert_eq!(peer.handshake().session_id, 0, "0x55 means nothing here");
+            peer.serve(yes);
+        });
+        let hosts = format!("{},{}", minority.address(), quorum.address());
+        let (builder, mut states) = States::of(hurried(&hosts).read_only(true));
+        let client = builder.connect().expect("connects");
+        states.wait_for(ReadOnly);
+        assert_eq!(client.session_id(), 0);
+        client.get_data("/a").expect("reads work");
+        let refused = client.set_data("/a", "y", 1).expect_err("writes do not");
+        assert_eq!(refused.code(), Some(Code::NotReadOnly));
+        ready.store(1, Ordering::SeqCst);
+        let healed = Instant::now();
+        let back = states.wait_for(Connected) - healed;
+        assert!(back <= scaled(2 * SECOND), "{back:?}");
+        assert_ne!(client.session_id(), 0);
+        client.set_data("/a", "y", 1).expect("writes work");
     });
-    let (ready, is_ready) =
-        (Arc::new(AtomicUsize::new(0)), |r: &AtomicUsize| r.load(Ordering::SeqCst) > 0);
-    let for_script = ready.clone();
-    let quorum = Scripted::start(move |_, peer| {
-        if peer.word().is_some() {
-            peer.raw(if is_ready(&for_script) { b"rw" } else { b"ro" });
-            return peer.close();
-        }
-        assert_eq!(peer.handshake().session_id, 0, "0x55 means nothing here");
-        peer.serve(yes);
-    });
-    let hosts = format!("{},{}", minority.address(), quorum.address());
-    let (builder, mut states) = States::of(hurried(&hosts).read_only(true));
-    let client = builder.connect().expect("connects");
-    states.wait_for(ReadOnly);
-    assert_eq!(client.session_id(), 0);
-    client.get_data("/a").expect("reads work");
-    let refused = client.set_data("/a", "y", 1).expect_err("writes do not");
-    assert_eq!(refused.code(), Some(Code::NotReadOnly));
-    ready.store(1, Ordering::SeqCst);
-    let healed = Instant::now();
-    let back = states.wait_for(Connected) - healed;
-    assert!(back <= scaled(2 * SECOND), "{back:?}");
-    assert_ne!(client.session_id(), 0);
-    client.set_data("/a", "y", 1).expect("writes work");
 }
 
 #[test]
@@ -286,38 +293,42 @@ fn a12_connect_response_of_any_length() {
 
 #[test]
 fn a13_no_session_without_time_to_live() {
-    for timeout in [0, -1, i32::MIN] {
-        let server = Scripted::start(move |_, peer| {
-            peer.read_connect();
-            peer.grant(&ConnectResponse::new(0x100, timeout));
-            peer.hang();
-        });
-        let builder = hurried(&server.connect_string()).connect_timeout(scaled(SECOND / 4));
-        let error = builder.connect().expect_err("no session");
-        assert!(matches!(error, Error::Connect { .. }), "{error}");
-        assert!(error.to_string().contains(&server.connect_string()), "{error}");
-    }
+    undisturbed(|| {
+        for timeout in [0, -1, i32::MIN] {
+            let server = Scripted::start(move |_, peer| {
+                peer.read_connect();
+                peer.grant(&ConnectResponse::new(0x100, timeout));
+                peer.hang();
+            });
+            let builder = hurried(&server.connect_string()).connect_timeout(scaled(SECOND / 4));
+            let error = builder.connect().expect_err("no session");
+            assert!(matches!(error, Error::Connect { .. }), "{error}");
+            assert!(error.to_string().contains(&server.connect_string()), "{error}");
+        }
+    });
 }
 
 #[test]
 fn a13_granted_timeout_rules_not_the_one_asked_for() {
-    let granted = i32::try_from(scaled(SECOND * 6 / 10).as_millis()).expect("a short time");
-    let server = Scripted::start(move |_, peer| {
-        peer.read_connect();
-        peer.grant(&ConnectResponse::new(0x100, granted));
-        peer.idle();
+    undisturbed(|| {
+        let granted = i32::try_from(scaled(SECOND * 6 / 10).as_millis()).expect("a short time");
+        let server = Scripted::start(move |_, peer| {
+            peer.read_connect();
+            peer.grant(&ConnectResponse::new(0x100, granted));
+            peer.idle();
+        });
+        let client = hurried(&server.connect_string())
+            .session_timeout(Duration::from_secs(1_000))
+            .connect()
+            .expect("connects");
+        let granted = Duration::from_millis(granted as u64);
+        assert_eq!(client.session_timeout(), granted);
+        let pings = server.wait_for(op::PING, 3);
+        let gap = pings[2].at - pings[1].at;
+        assert!(gap >= granted / 4 && gap <= granted * 2 / 3, "{gap:?}");
+        let session = client.session().expect("a session");
+        assert!(session.deadline().expect("alive") <= Instant::now() + granted);
     });
-    let client = hurried(&server.connect_string())
-        .session_timeout(Duration::from_secs(1_000))
-        .connect()
-        .expect("connects");
-    let granted = Duration::from_millis(granted as u64);
-    assert_eq!(client.session_timeout(), granted);
-    let pings = server.wait_for(op::PING, 3);
-    let gap = pings[2].at - pings[1].at;
-    assert!(gap >= granted / 4 && gap <= granted * 2 / 3, "{gap:?}");
-    let session = client.session().expect("a session");
-    assert!(session.deadline().expect("alive") <= Instant::now() + granted);
 }
 
 #[test]
@@ -334,17 +345,19 @@ fn a13_huge_timeout_overflows_nothing() {
 
 #[test]
 fn a26_verdict_comes_soon_whatever_the_back_off() {
-    let server = session_lost_at_sync(ConnectResponse::expired);
-    let proxy = Proxy::start(server.address());
-    let (builder, mut states) = States::of(hurried(&proxy.connect_string()));
-    let client = builder.connect().expect("connects");
-    proxy.refuse();
-    client.sync("/").expect_err("cut");
-    states.wait_for(Disconnected);
-    // Long enough for the pauses to have grown to their cap.
-    std::thread::sleep(scaled(2 * SECOND));
-    proxy.accept();
-    let back = Instant::now();
-    let verdict = states.wait_for(Expired) - back;
-    assert!(verdict <= scaled(SECOND * 3 / 2), "{verdict:?}");
+    undisturbed(|| {
+        let server = session_lost_at_sync(ConnectResponse::expired);
+        let proxy = Proxy::start(server.address());
+        let (builder, mut states) = States::of(hurried(&proxy.connect_string()));
+        let client = builder.connect().expect("connects");
+        proxy.refuse();
+        client.sync("/").expect_err("cut");
+        states.wait_for(Disconnected);
+        // Long enough for the pauses to have grown to their cap.
+        std::thread::sleep(scaled(2 * SECOND));
+        proxy.accept();
+        let back = Instant::now();
+        let verdict = states.wait_for(Expired) - back;
+        assert!(verdict <= scaled(SECOND * 3 / 2), "{verdict:?}");
+    });
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use zookeeper_blocking::SessionState::{Closed, Connected, Disconnected};
 use zookeeper_blocking::{Error, Pending, op as ops};
 
-use crate::answers::{States, hurried, serve_yes, yes_server};
+use crate::answers::{States, hurried, serve_yes, soon, yes_server};
 use crate::support::proxy::{Proxy, Way};
 use crate::support::scripted::Scripted;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, scaled};
 use crate::support::wire::{ConnectRequest, ConnectResponse, Out, read_frame};
 use crate::support::{ports, process};
 
@@ -42,7 +42,8 @@ fn d8_ten_thousand_clients_leave_no_thread_and_no_descriptor() {
         let address = listener.local_addr().expect("bound");
         thread::spawn(move || serve_quickly(&listener));
         let cycle = |n: usize| {
-            let client = hurried(&address.to_string()).connect().expect("connects");
+            let builder = hurried(&address.to_string()).close_timeout(scaled(20 * SECOND));
+            let client = builder.connect().expect("connects");
             // Half of them say goodbye, half are only dropped.
             if n % 2 == 0 {
                 client.close().expect("acknowledged");
@@ -111,11 +112,11 @@ fn d9_descriptors_run_out_and_come_back() {
 
         proxy.cut();
         states.wait_for(Disconnected);
-        let quick = client.with_timeout(SECOND / 2);
+        let quick = client.with_timeout(scaled(SECOND / 2));
         let start = Instant::now();
         let error = quick.get_data("/a").expect_err("cannot dial");
         assert!(matches!(error, Error::Timeout { sent: false, .. }), "{error}");
-        assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+        assert!(start.elapsed() < soon(), "{:?}", start.elapsed());
         assert_eq!(client.state(), Disconnected, "it goes on trying");
 
         drop(no_descriptors);
@@ -132,13 +133,15 @@ fn d10_stopped_and_continued_a_hundred_times_loses_nothing() {
         // A stop interrupts every wait of every thread (EINTR), handler or not.
         let script = "for i in $(seq 100); do kill -STOP $0; kill -CONT $0; sleep 0.002; done";
         let pid = std::process::id().to_string();
-        let mut storm = Command::new("bash").args(["-c", script, &pid]).spawn().expect("bash");
         let mut calls = 0;
-        while storm.try_wait().expect("a child").is_none() {
-            client.get_data("/a").expect("an interruption is no failure");
-            calls += 1;
+        // Once more where the machine was too busy for calls meanwhile.
+        while calls <= 10 {
+            let mut storm = Command::new("bash").args(["-c", script, &pid]).spawn().expect("bash");
+            while storm.try_wait().expect("a child").is_none() {
+                client.get_data("/a").expect("an interruption is no failure");
+                calls += 1;
+            }
         }
-        assert!(calls > 10, "{calls}");
         assert_eq!(server.connections(), 1);
         client.close().expect("acknowledged");
     });
@@ -193,7 +196,7 @@ fn d15_io_thread_that_panics_leaves_no_zombie() {
             let connected = hurried(&proxy.connect_string()).auth("x", "y").connect();
             let Ok(client) = connected else {
                 assert!(TRAP.sprung.load(Ordering::SeqCst), "{connected:?}");
-                assert!(start.elapsed() < SECOND, "point {point}: {:?}", start.elapsed());
+                assert!(start.elapsed() < soon(), "point {point}: {:?}", start.elapsed());
                 sprung += 1;
                 continue;
             };
@@ -220,7 +223,7 @@ fn d15_io_thread_that_panics_leaves_no_zombie() {
                     assert!(watch.recv().is_none_or(|last| last.is_end()), "point {point}");
                 }
                 let _ = client.close();
-                assert!(start.elapsed() < SECOND, "point {point}: {:?}", start.elapsed());
+                assert!(start.elapsed() < soon(), "point {point}: {:?}", start.elapsed());
             }
         }
         assert!(sprung >= 20, "{sprung} of 30 points");

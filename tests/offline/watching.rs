@@ -10,6 +10,7 @@ use zookeeper_blocking::{
 };
 
 use crate::answers::{States, hurried, yes};
+use crate::support::calm::undisturbed;
 use crate::support::scripted::{Peer, Request, Scripted, notification};
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::{In, Out, code, event, op, xid};
@@ -204,43 +205,45 @@ fn b8_events_of_unknown_kind_or_for_unknown_watches_are_no_errors() {
 
 #[test]
 fn b10_flood_on_a_slow_callback_loses_nothing_and_starves_no_ping() {
-    const EVENTS: usize = 50_000;
-    let server = Scripted::start(|_, peer| {
-        peer.handshake();
-        let add = peer.expect(op::ADD_WATCH);
-        say_yes(peer, &add);
-        let mut burst = Vec::new();
-        for n in 0..EVENTS {
-            burst.extend(Out(notification(event::CREATED, &format!("/f/{n}"))).framed());
-        }
-        peer.raw(&burst);
-        peer.serve(yes);
+    undisturbed(|| {
+        const EVENTS: usize = 50_000;
+        let server = Scripted::start(|_, peer| {
+            peer.handshake();
+            let add = peer.expect(op::ADD_WATCH);
+            say_yes(peer, &add);
+            let mut burst = Vec::new();
+            for n in 0..EVENTS {
+                burst.extend(Out(notification(event::CREATED, &format!("/f/{n}"))).framed());
+            }
+            peer.raw(&burst);
+            peer.serve(yes);
+        });
+        let client = hurried(&server.connect_string())
+            .session_timeout(scaled(SECOND))
+            .connect()
+            .expect("connects");
+        let (release, gate) = channel::<()>();
+        let heard = Arc::new(Mutex::new(Vec::with_capacity(EVENTS)));
+        let for_callback = heard.clone();
+        let callback = move |event: WatchedEvent| {
+            if for_callback.lock().expect("one thread").is_empty() {
+                gate.recv().expect("released");
+            }
+            for_callback.lock().expect("one thread").push(event.path);
+        };
+        client.add_watch_with("/f", WatchMode::Recursive, callback).expect("yes");
+        // The callback blocks for longer than the session lives without pings.
+        server.wait_for(op::PING, 4);
+        client.get_data("/a").expect("other threads are served");
+        assert_eq!(server.connections(), 1, "the session lives on");
+        assert!(heard.lock().expect("one thread").is_empty());
+        release.send(()).expect("the callback waits");
+        eventually("all events are heard", 5 * SECOND, || {
+            heard.lock().expect("one thread").len() == EVENTS
+        });
+        let heard = heard.lock().expect("one thread");
+        assert!(heard.iter().enumerate().all(|(n, path)| **path == format!("/f/{n}")), "in order");
     });
-    let client = hurried(&server.connect_string())
-        .session_timeout(scaled(SECOND))
-        .connect()
-        .expect("connects");
-    let (release, gate) = channel::<()>();
-    let heard = Arc::new(Mutex::new(Vec::with_capacity(EVENTS)));
-    let for_callback = heard.clone();
-    let callback = move |event: WatchedEvent| {
-        if for_callback.lock().expect("one thread").is_empty() {
-            gate.recv().expect("released");
-        }
-        for_callback.lock().expect("one thread").push(event.path);
-    };
-    client.add_watch_with("/f", WatchMode::Recursive, callback).expect("yes");
-    // The callback blocks for longer than the session lives without pings.
-    server.wait_for(op::PING, 4);
-    client.get_data("/a").expect("other threads are served");
-    assert_eq!(server.connections(), 1, "the session lives on");
-    assert!(heard.lock().expect("one thread").is_empty());
-    release.send(()).expect("the callback waits");
-    eventually("all events are heard", 5 * SECOND, || {
-        heard.lock().expect("one thread").len() == EVENTS
-    });
-    let heard = heard.lock().expect("one thread");
-    assert!(heard.iter().enumerate().all(|(n, path)| **path == format!("/f/{n}")), "in order");
 }
 
 #[test]
@@ -322,7 +325,8 @@ fn watch_whose_call_timed_out_is_taken_back() {
         peer.serve(yes);
     });
     let client = hurried(&server.connect_string()).connect().expect("connects");
-    let quick = client.with_timeout(Duration::from_millis(50));
+    // Time enough to be sent.
+    let quick = client.with_timeout(scaled(SECOND));
     let error = quick.watch_data("/a").expect_err("no answer in time");
     assert!(matches!(error, Error::Timeout { sent: true, .. }), "{error}");
     release.send(()).expect("the script waits");

@@ -12,10 +12,12 @@
 //! | [`wire`] | the bytes: writer, reader, opcodes, `Stat` |
 //! | [`txnlog`], [`forge`] | read and write the server's transaction log |
 //! | [`wait`], [`process`], [`ports`] | conditions, leaks and processes, ports |
+//! | [`calm`] | tight limits of time on a machine that is busy now and then |
 //!
 //! Each test binary includes this module whole and uses its part of it, hence:
 #![allow(dead_code)]
 
+pub(crate) mod calm;
 pub(crate) mod forge;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -62,10 +62,25 @@ impl SilentPort {
     }
 }
 
-fn range() -> (u32, u32) {
+fn whole_range() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let low = text.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
     (10_000, low.filter(|low| *low >= 14_000).unwrap_or(32_768))
+}
+
+/// The ports for this process. A test that runs a part of itself in a process of its own must not lose
+/// a port to it that it wants back, of a server or a proxy that is away for a while: each has a half
+/// of the range.
+fn range() -> (u32, u32) {
+    let (bottom, top) = whole_range();
+    let middle = bottom + (top - bottom) / 2;
+    static IS_CHILD: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let is_child = || {
+        let parents =
+            std::fs::read_link(format!("/proc/{}/exe", std::os::unix::process::parent_id()));
+        parents.is_ok_and(|parents| std::env::current_exe().is_ok_and(|own| own == parents))
+    };
+    if *IS_CHILD.get_or_init(is_child) { (middle, top) } else { (bottom, middle) }
 }
 
 /// Where this process starts to look: test processes run side by side.

@@ -20,7 +20,7 @@ mod link;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -226,7 +226,7 @@ impl Proxy {
     /// Has answers take a while: what a client sends at once counts as one round trip then, even if
     /// its machine is busy and sends it bit by bit.
     pub(crate) fn far(&self) {
-        self.delay(Way::ToClient, Duration::from_millis(40));
+        self.delay(Way::ToClient, Duration::from_millis(80));
     }
 
     /// Delivers at most `bytes` at a time, with a pause after each piece.
@@ -331,6 +331,24 @@ impl Proxy {
     }
 
     // ---- what passed ----
+
+    /// Waits until so many more replies have passed, or it is over: whoever is cut again and again
+    /// before he was given any comes to nothing, on a busy machine.
+    pub(crate) fn wait_replies(&self, count: usize, is_over: &AtomicBool) {
+        let passed = || self.hub.lock().counts.to_client.requests();
+        let goal = passed() + count;
+        while passed() < goal && !is_over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until a link has lost something: what a sender has sent may not be lost yet.
+    #[track_caller]
+    pub(crate) fn wait_lost(&self) {
+        eventually("something is lost", Duration::from_secs(20), || {
+            self.hub.lock().links.iter().any(|link| link.lost.load(Ordering::Relaxed))
+        });
+    }
 
     /// What passed since the start or the last `reset_counts`.
     pub(crate) fn counts(&self) -> Counts {

@@ -3,20 +3,26 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds; panics with its name when `timeout` (scaled) has passed.
+/// Waits until `condition` holds; panics with its name when `timeout` (scaled) has passed, and 20 s
+/// at least: only a test that fails waits so long, and a busy machine may need it.
 #[track_caller]
 pub(crate) fn eventually(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
     eventually_some(what, timeout, || condition().then_some(()));
 }
 
-/// Waits until `find` gives a value; panics with its name when `timeout` (scaled) has passed.
+/// Waits until `find` gives a value, as [`eventually`] waits.
 #[track_caller]
 pub(crate) fn eventually_some<T>(
     what: &str,
     timeout: Duration,
-    mut find: impl FnMut() -> Option<T>,
+    find: impl FnMut() -> Option<T>,
 ) -> T {
-    let timeout = scaled(timeout);
+    within(what, scaled(timeout.max(Duration::from_secs(20))), find)
+}
+
+/// Waits until `find` gives a value; panics with its name when `timeout` has passed, exactly.
+#[track_caller]
+pub(crate) fn within<T>(what: &str, timeout: Duration, mut find: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     // Most conditions hold within a millisecond or not for a long time.
     let mut pause = Duration::from_micros(200);

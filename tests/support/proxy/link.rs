@@ -151,7 +151,8 @@ pub(super) fn accept(listener: &TcpListener, hub: &Arc<Hub>) {
                 resetting: AtomicBool::new(false),
             });
             let mut state = hub.lock();
-            if state.cuts == cuts {
+            // Nor does a link into nowhere outlive the black hole that it was made in.
+            if state.cuts == cuts && (state.black_hole || !black_hole) {
                 state.links.push(Arc::clone(&link));
                 drop(state);
                 run(&hub, &link);
