@@ -22,6 +22,8 @@ use crate::recipes::entries::{Entry, Layout};
 use crate::recipes::held_item::HeldItem;
 use crate::recipes::holding::Holding;
 use crate::recipes::patience::Patience;
+use crate::recipes::puts::puts;
+use crate::recipes::room::Room;
 use crate::recipes::shelf::Shelf;
 use crate::recipes::site::{Site, look};
 
@@ -107,38 +109,16 @@ impl LockingQueue {
         self
     }
 
+    /// Lets this handle put only while there are no more than `most` items then, those that are held
+    /// included: see [`Queue`](super::Queue#a-bound). Defaults to any number.
+    pub fn max_items(mut self, most: usize) -> Self {
+        self.entries.most = Some(most);
+        self
+    }
+
     /// The queue's path.
     pub fn path(&self) -> &str {
         &self.site.path
-    }
-
-    /// As [`Queue::put`](super::Queue::put).
-    ///
-    /// # Errors
-    /// As [`Queue::put`](super::Queue::put).
-    pub fn put(&self, item: impl AsRef<[u8]>) -> Result<String> {
-        self.put_one(item.as_ref(), None)
-    }
-
-    /// As [`Queue::put_priority`](super::Queue::put_priority).
-    ///
-    /// # Errors
-    /// As [`Queue::put_priority`](super::Queue::put_priority).
-    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: i32) -> Result<String> {
-        self.put_one(item.as_ref(), Some(priority))
-    }
-
-    /// As [`Queue::put_all`](super::Queue::put_all).
-    ///
-    /// # Errors
-    /// As [`Queue::put_all`](super::Queue::put_all).
-    pub fn put_all<I: AsRef<[u8]>>(
-        &self,
-        items: impl IntoIterator<Item = I>,
-        priority: impl Into<Option<i32>>,
-    ) -> Result<Vec<String>> {
-        let items: Vec<I> = items.into_iter().collect();
-        self.entries.put_alike(items.iter().map(AsRef::as_ref), priority.into())
     }
 
     /// Gets hold of the first item that nobody holds; waits for one, until the deadline of the
@@ -231,11 +211,6 @@ impl LockingQueue {
     /// concerned.
     pub fn cancel(&self) {
         self.site.cancel();
-    }
-
-    fn put_one(&self, item: &[u8], priority: Option<i32>) -> Result<String> {
-        let names = self.entries.put_alike([item], priority)?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
     }
 
     fn get_one(&self, deadline: Option<Instant>) -> Result<HeldItem> {
@@ -348,6 +323,8 @@ impl LockingQueue {
         free
     }
 }
+
+puts!(LockingQueue, entries);
 
 fn none_if_missing(listed: Result<Vec<String>>) -> Result<Vec<String>> {
     match listed {

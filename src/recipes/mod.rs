@@ -25,7 +25,7 @@
 //! | [`Modeled`], [`Codec`] | nodes that hold values of a type; Curator's `ModeledFramework` |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
-//! | [`Queue`] | items that are taken out; with priorities |
+//! | [`Queue`] | items that are taken out; with priorities, and a bound |
 //! | [`DelayQueue`], [`IdQueue`] | items that wait for their time, or can be taken back by id; Curator's |
 //! | [`LockingQueue`] | items that are held while they are worked on, and come back if that fails |
 //!
@@ -108,10 +108,12 @@ mod party;
 mod patience;
 mod persistent;
 mod place;
+mod puts;
 mod queue;
 mod reentrant;
 mod revocation;
 mod role;
+mod room;
 mod rwlock;
 mod semaphore;
 mod sequencer;

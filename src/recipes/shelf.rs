@@ -1,4 +1,4 @@
-//! Where the items of a queue lie: putting them, waiting for them, taking them out.
+//! Where the items of a queue lie: waiting for them, taking them out. For putting them see `room`.
 //!
 //! ```text
 //! list ─▶ is one ready? ──no──▶ list with a watch ─▶ wait: news, or the first is due ─┐
@@ -11,11 +11,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::op::{self, CreateMode, Version};
+use crate::client::op::{self, Version};
 use crate::client::transaction::Transaction;
 use crate::client::watch::Watch;
 use crate::error::{Applied, At, Error, RecipeError, Result};
-use crate::path;
 use crate::proto::code::Code;
 use crate::recipes::entries::{Entry, Layout};
 use crate::recipes::parcel;
@@ -27,6 +26,8 @@ use crate::recipes::wall_clock;
 pub(crate) struct Shelf {
     pub(crate) site: Site,
     pub(crate) layout: Layout,
+    /// How many items there may be, for those who put.
+    pub(crate) most: Option<usize>,
 }
 
 /// An item that was taken out.
@@ -38,67 +39,7 @@ pub(crate) struct Taken {
 
 impl Shelf {
     pub(crate) fn new(site: Site, layout: Layout) -> Self {
-        Self { site, layout }
-    }
-
-    /// Puts items, all or none, each under a name that begins as is said. Gives their names.
-    pub(crate) fn put<'p, 'a>(
-        &self,
-        items: impl IntoIterator<Item = (&'p str, &'a [u8])>,
-        patience: &Patience<'_>,
-    ) -> Result<Vec<String>> {
-        let site = &self.site;
-        let pack = |(prefix, item)| (site.below(prefix), self.layout.pack(item));
-        let items: Vec<_> = items.into_iter().map(pack).collect();
-        let create = |(path, data)| {
-            let create = op::Create::new(path).mode(CreateMode::PersistentSequential).data(data);
-            create.acl(site.acl.iter().cloned())
-        };
-        let items: Vec<_> =
-            items.iter().map(|(path, data)| create((path.as_str(), &**data))).collect();
-        let name = |path: &str| path::name(path).to_owned();
-        loop {
-            let made = match items.as_slice() {
-                [] => return Ok(Vec::new()),
-                [item] => site
-                    .write(&site.client, patience, || item.clone())
-                    .map(|created| vec![name(&created.path)]),
-                items => {
-                    let all = || items.iter().cloned().fold(Transaction::new(), Transaction::op);
-                    site.write(&site.client, patience, all).map(|results| {
-                        results.iter().filter_map(|r| r.created()).map(|c| name(&c.path)).collect()
-                    })
-                }
-            };
-            match made {
-                Err(error) if error.code() == Some(Code::NoNode) => {
-                    site.ensure(patience, &site.path)?
-                }
-                made => return made,
-            }
-        }
-    }
-
-    /// Puts items of one priority, all or none. Gives their names.
-    pub(crate) fn put_alike<'a>(
-        &self,
-        items: impl IntoIterator<Item = &'a [u8]>,
-        priority: Option<i32>,
-    ) -> Result<Vec<String>> {
-        let prefix = self.layout.prefix(priority);
-        let prefix = prefix.map_err(|why| Error::invalid("put", &self.site.path, why))?;
-        self.put_under(&prefix, items)
-    }
-
-    /// Puts items whose names begin alike, all or none. Gives their names.
-    pub(crate) fn put_under<'a>(
-        &self,
-        prefix: &str,
-        items: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Vec<String>> {
-        self.site.patiently(self.site.deadline(), "put", |patience| {
-            self.put(items.into_iter().map(|item| (prefix, item)), patience)
-        })
+        Self { site, layout, most: None }
     }
 
     /// The items that are there, first to be served first. One round trip.
@@ -234,7 +175,7 @@ impl Shelf {
     }
 
     /// Lists the items, and leaves a watch on the directory, which is made if it is missing.
-    fn watched(&self, patience: &Patience<'_>) -> Result<(Vec<Entry>, Watch)> {
+    pub(crate) fn watched(&self, patience: &Patience<'_>) -> Result<(Vec<Entry>, Watch)> {
         let path = &*self.site.path;
         loop {
             let list = |watcher| op::GetChildren::new(path).watcher(watcher);

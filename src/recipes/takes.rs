@@ -12,6 +12,13 @@ macro_rules! takes {
                 self
             }
 
+            /// Lets this handle put only while there are no more than `most` items then: see
+            /// [`Queue`](super::Queue#a-bound). Defaults to any number.
+            pub fn max_items(mut self, most: usize) -> Self {
+                self.shelf.most = Some(most);
+                self
+            }
+
             /// The queue's path.
             pub fn path(&self) -> &str {
                 &self.shelf.site.path
@@ -21,15 +28,15 @@ macro_rules! takes {
             /// client's calls.
             ///
             /// # Errors
-            /// * [`Error::Timeout`] if none came.
+            /// * [`Error::Timeout`](crate::Error::Timeout) if none came.
             /// * [`RecipeError::Cancelled`](crate::RecipeError::Cancelled) after
             ///   [`cancel`](Self::cancel).
-            /// * Where [`applied`](Error::applied) is [`Unknown`](crate::Applied::Unknown): an item
+            /// * Where [`applied`](crate::Error::applied) is [`Unknown`](crate::Applied::Unknown): an item
             ///   may have been taken out, and then is lost.
             /// * [`RecipeError::Unreadable`](crate::RecipeError::Unreadable), in Curator's layouts:
             ///   the first node, which the error names, holds what Curator does not write. It stays,
             ///   and nothing behind it is served until somebody removes it.
-            /// * [`Error::TooLarge`], [`Error::Closed`] and the like.
+            /// * [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Closed`](crate::Error::Closed) and the like.
             ///
             /// # Blocking
             /// Until the deadline of the client's calls at most (30 s by default).

@@ -49,6 +49,7 @@ mod operations;
 mod partitions;
 mod partitions_churn;
 mod paths;
+mod queue_bounds;
 mod queue_faults;
 mod queue_holds;
 mod queue_layouts;

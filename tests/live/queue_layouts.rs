@@ -9,7 +9,7 @@
 //! `testRetryAfterFailure_Curator56`, as ours have no callback that fails: who lets go of an item
 //! leaves it in its place, under its name. `TestDistributedPriorityQueue`: `testSimple`, `testAdditions`,
 //! `testSortingWhileTaking`; not `testMinItemsBeforeRefresh`, as ours look at the list before each
-//! item. Not `TestBoundedDistributedQueue` and `TestQueueSharder`: ours have no bound and no shards.
+//! item. `TestBoundedDistributedQueue` is in `queue_bounds`. Not `TestQueueSharder`: ours have no shards.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

@@ -156,7 +156,13 @@ public class Driver {
             case "id":
             case "priority":
             case "queue":
-                return queue(zk, kind, path, words[2], words.length > 3 ? words[3] : null);
+                return queue(
+                        zk,
+                        kind,
+                        path,
+                        words[2],
+                        words.length > 3 && !words[3].isEmpty() ? words[3] : null,
+                        words.length > 4 ? Integer.parseInt(words[4]) : Integer.MAX_VALUE);
             case "discovery":
                 return discovery(zk, path);
             case "double":
@@ -383,7 +389,7 @@ public class Driver {
      * no consumer, `take` consumes at once, `hold` waits in each item for the verb `go`.
      */
     static Map<String, Verb> queue(
-            CuratorFramework zk, String kind, String path, String role, String lock)
+            CuratorFramework zk, String kind, String path, String role, String lock, int most)
             throws Exception {
         BlockingQueue<String> taken = new LinkedBlockingQueue<>();
         Semaphore go = new Semaphore(0);
@@ -413,6 +419,7 @@ public class Driver {
         QueueBuilder<String> builder = QueueBuilder
                 .builder(zk, role.equals("put") ? null : consumer, serializer, path)
                 .putInBackground(false);
+        if (most < Integer.MAX_VALUE) builder.maxItems(most);
         if (lock != null) builder.lockPath(lock);
         Map<String, Verb> verbs = new HashMap<>();
         verbs.put("taken", words -> taken.poll(ms(words[0]), TimeUnit.MILLISECONDS));
@@ -444,6 +451,7 @@ public class Driver {
                 queue.start();
                 verbs.put("close", done(words -> queue.close()));
                 verbs.put("put", done(words -> queue.put(words[0])));
+                verbs.put("put_timeout", words -> queue.put(words[0], Integer.parseInt(words[1]), TimeUnit.MILLISECONDS));
                 verbs.put("put_multi", done(words -> queue.putMulti(multi(words[0]))));
         }
         return verbs;

@@ -275,6 +275,48 @@ fn each_item_is_taken_once_while_both_take() {
     assert_eq!(had, wanted);
 }
 
+/// Curator `TestBoundedDistributedQueue.testSimple`.
+#[test]
+fn each_waits_for_room_in_a_bounded_queue_and_is_woken_by_the_other() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    let ours = queue(&yard.client()).max_items(2);
+    java.make("put", "queue", &["/a/queue", "put", "", "2"]);
+    assert_eq!(java.ask("put", &["put_timeout", "java 1", "1000"]), "true");
+    ours.put("rust 1").expect("room");
+    assert_eq!(ours.try_put("x").expect("answered"), None);
+    // Curator looks at its own list, of a moment ago.
+    let full = |java: &Curator| java.ask("put", &["put_timeout", "x", "50"]) == "false";
+    eventually("Curator sees that it is full", patience(), || {
+        full(&java) || {
+            ours.take().expect("there");
+            false
+        }
+    });
+    assert_eq!(ours.len().expect("answered"), 2);
+    // Ours make room for it.
+    let asked = java.begin("put", &["put_timeout", "java 2", "30000"]);
+    thread::sleep(ms(50));
+    assert!(asked.is_answered().is_none());
+    ours.take().expect("there");
+    assert_eq!(asked.answer(), "true");
+    // And its consumer makes room for ours.
+    let waiting = {
+        let own = ours.clone();
+        thread::spawn(move || own.put("rust 2").expect("room in time"))
+    };
+    thread::sleep(ms(50));
+    assert!(!waiting.is_finished());
+    java.make("hold", "queue", &["/a/queue", "hold"]);
+    taken(&java, "hold");
+    waiting.join().expect("no panic");
+    for _ in 0..3 {
+        java.ask("hold", &["go"]);
+    }
+    await_children(&yard, "/a/queue", 0);
+    java.ask("hold", &["close"]);
+}
+
 // ---- with a lockPath ----
 
 #[test]
