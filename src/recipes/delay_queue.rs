@@ -12,12 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::client::Client;
 use crate::error::Result;
 use crate::proto::acl::Acl;
+use crate::recipes::consumer::ConsumerBuilder;
 use crate::recipes::entries::Layout;
 use crate::recipes::puts::delayed_puts;
 use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 use crate::recipes::wall_clock;
 
 /// A queue whose items are not taken out before their time.
@@ -55,9 +56,10 @@ use crate::recipes::wall_clock;
 /// ```
 ///
 /// # Interop
-/// With Curator's `DistributedDelayQueue` without a `lockPath`, both ways; several items that its
-/// `putMulti` put at once are taken out one by one. A name that Curator cannot read is due at once
-/// for it; ours pass it by.
+/// With Curator's `DistributedDelayQueue` without a `lockPath`, both ways; for one with it see
+/// [`LockingDelayQueue`](super::LockingDelayQueue). Several items that its `putMulti` put at once are
+/// taken out one by one. A name that Curator cannot read is due at once for it; ours pass it by,
+/// unless it is `queue-<sequence>`, as Curator calls what its consumer failed with.
 ///
 /// Costs one round trip to put, however many; three to take, however many.
 #[derive(Clone)]

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::error::Result;
 use crate::proto::acl::Acl;
+use crate::recipes::consumer::ConsumerBuilder;
 use crate::recipes::entries::Layout;
 use crate::recipes::puts::puts_with_ids;
 use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 
 /// A queue, first in, first out, whose items have ids by which they can be taken back.
 ///
@@ -46,7 +47,8 @@ use crate::recipes::takes::takes;
 /// ```
 ///
 /// # Interop
-/// With Curator's `DistributedIdQueue` without a `lockPath`, both ways. (Curator's own `remove` finds
+/// With Curator's `DistributedIdQueue` without a `lockPath`, both ways; for one with it see
+/// [`LockingIdQueue`](super::LockingIdQueue). (Curator's own `remove` finds
 /// an id with a `/` or a `|` only under its name with `_`; ours finds both.)
 ///
 /// Costs one round trip to put, however many; three to take, however many; two to remove.
@@ -93,13 +95,7 @@ impl IdQueue {
     /// * [`Error::Invalid`](crate::Error::Invalid) for an id that is empty; [`Code::NoAuth`](crate::Code::NoAuth) and the
     ///   like.
     pub fn remove(&self, id: &str) -> Result<usize> {
-        let id = self.shelf.fitting_id("remove", id)?;
-        let site = &self.shelf.site;
-        site.patiently(site.deadline(), "remove", |patience| {
-            let mut entries = self.shelf.list(patience)?;
-            entries.retain(|entry| entry.id() == id);
-            self.shelf.discard(&entries, patience)
-        })
+        self.shelf.remove(id, None)
     }
 }
 

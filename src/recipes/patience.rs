@@ -142,11 +142,11 @@ impl<'a> Patience<'a> {
         self.check()
     }
 
-    /// Waits out `until`, a point in time. `false` as soon as `watch` has news.
-    pub(crate) fn wait_out(&self, until: Option<Instant>, watch: &Watch) -> Result<bool> {
+    /// Waits out `until`, a point in time. `false` as soon as one of the watches has news.
+    pub(crate) fn wait_out(&self, until: Option<Instant>, watches: &[&Watch]) -> Result<bool> {
         let short = until.map(|until| self.until(until));
-        while !watch.has_news() {
-            if short.as_ref().unwrap_or(self).wait_for(&[watch]).is_err() {
+        while !watches.iter().any(|watch| watch.has_news()) {
+            if short.as_ref().unwrap_or(self).wait_for(watches).is_err() {
                 // It is only `until`, unless our own patience ended.
                 self.check()?;
                 return Ok(true);

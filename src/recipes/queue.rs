@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::error::Result;
 use crate::proto::acl::Acl;
+use crate::recipes::consumer::ConsumerBuilder;
 use crate::recipes::entries::Layout;
 use crate::recipes::puts::puts;
 use crate::recipes::role::NameStyle;
 use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 
 /// A queue: first in, first out, within each priority.
 ///

@@ -1,6 +1,12 @@
 //! What all queues have whose items are taken out at once. They differ in what is put, and in what
 //! an item tells.
 
+use crate::error::Result;
+use crate::recipes::consumer::{ErrorMode, Supply};
+use crate::recipes::patience::Patience;
+use crate::recipes::shelf::{Shelf, Taken};
+use crate::recipes::site::Site;
+
 /// Writes the calls that take items out of the shelf of `$queue`, and those that count them.
 macro_rules! takes {
     ($queue:ident, $item:ident, $first:literal, $some:literal) => {
@@ -91,6 +97,20 @@ macro_rules! takes {
                 Ok(self.shelf.try_take(most)?.into_iter().map($item::of).collect())
             }
 
+            /// Has each item worked on by `handler`, in a thread, as it is taken out: see [`Consumer`].
+            /// An item with which it fails is lost, and told.
+            ///
+            /// [`Consumer`]: super::Consumer
+            pub fn consumer<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+                &self,
+                handler: impl FnMut(&$item) -> Result<(), E> + Send + 'static,
+            ) -> ConsumerBuilder<$item> {
+                let mut shelf = self.shelf.clone();
+                shelf.site = shelf.site.apart();
+                let takes = Takes { shelf, item: $item::of, name: |item: &$item| item.name.as_str() };
+                ConsumerBuilder::new(takes, handler)
+            }
+
             /// How many nodes with items there are: as many as items, unless Curator put several at
             /// once.
             ///
@@ -121,6 +141,35 @@ macro_rules! takes {
             }
         }
     };
+}
+
+/// Has items that are taken out at once worked on.
+pub(crate) struct Takes<I> {
+    pub(crate) shelf: Shelf,
+    pub(crate) item: fn(Taken) -> I,
+    pub(crate) name: fn(&I) -> &str,
+}
+
+impl<I> Supply<I> for Takes<I> {
+    fn site(&self) -> &Site {
+        &self.shelf.site
+    }
+
+    fn next(&self, most: usize, patience: &Patience<'_>) -> Result<Vec<I>> {
+        Ok(self.shelf.take_by(most, patience)?.into_iter().map(self.item).collect())
+    }
+
+    fn node(&self, item: &I) -> String {
+        self.shelf.site.below((self.name)(item))
+    }
+
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    fn settle(&self, _: I, _: Option<ErrorMode>) -> Result<()> {
+        Ok(())
+    }
 }
 
 pub(crate) use takes;
