@@ -28,6 +28,7 @@
 //! | [`Queue`] | items that are taken out; with priorities, and a bound |
 //! | [`DelayQueue`], [`IdQueue`] | items that wait for their time, or can be taken back by id; Curator's |
 //! | [`LockingQueue`], [`LockingDelayQueue`], [`LockingIdQueue`] | items that are held while they are worked on, and come back if that fails |
+//! | [`QueueSharder`] | several queues as one, and more of them when they get long; Curator's |
 //! | [`Consumer`] | a thread that has the items of a queue worked on; Curator's `QueueConsumer` |
 //!
 //! Each has a form that waits until the deadline of the client's calls (`acquire`), one that waits
@@ -123,6 +124,7 @@ mod room;
 mod rwlock;
 mod semaphore;
 mod sequencer;
+mod sharder;
 mod shared_count;
 mod shelf;
 mod sight;
@@ -168,6 +170,7 @@ pub use role::NameStyle;
 pub use rwlock::{ReadLock, WriteLock};
 pub use semaphore::{Semaphore, SemaphoreGuard};
 pub use sequencer::Sequencer;
+pub use sharder::{QueueSharder, QueueShards};
 pub use shared_count::{SharedCount, VersionedCount};
 pub use sight::{NodeChildren, NodeData};
 pub use watches::{ChildrenWatch, DataWatch, Following};

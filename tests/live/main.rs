@@ -63,6 +63,7 @@ mod replay;
 mod rwlocks;
 mod semaphores;
 mod sequencers;
+mod sharders;
 #[path = "../support/mod.rs"]
 mod support;
 mod sure_writes;

@@ -7,7 +7,7 @@
 //! (many consumers; the last with holds too), `testSafetyBasic`; `testErrorMode`,
 //! `testRetryAfterFailure_Curator56` and `testFlush` are in `consumers`; not `testPutListener`, as ours
 //! put while the caller waits. `TestDistributedPriorityQueue`: `testSimple`, `testAdditions`,
-//! `testSortingWhileTaking`; `testMinItemsBeforeRefresh` is in `consumers`. `TestBoundedDistributedQueue` is in `queue_bounds`. Not `TestQueueSharder`: ours have no shards.
+//! `testSortingWhileTaking`; `testMinItemsBeforeRefresh` is in `consumers`. `TestBoundedDistributedQueue` is in `queue_bounds`. `TestQueueSharder` is in `sharders`.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

@@ -49,9 +49,12 @@ import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
 import org.apache.curator.framework.recipes.queue.DistributedPriorityQueue;
 import org.apache.curator.framework.recipes.queue.DistributedQueue;
 import org.apache.curator.framework.recipes.queue.MultiItem;
+import org.apache.curator.framework.recipes.queue.QueueAllocator;
 import org.apache.curator.framework.recipes.queue.QueueBuilder;
 import org.apache.curator.framework.recipes.queue.QueueConsumer;
 import org.apache.curator.framework.recipes.queue.QueueSerializer;
+import org.apache.curator.framework.recipes.queue.QueueSharder;
+import org.apache.curator.framework.recipes.queue.QueueSharderPolicies;
 import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
@@ -193,6 +196,8 @@ public class Driver {
                 return selector(zk, path, words[2]);
             case "semaphore":
                 return semaphore(new InterProcessSemaphoreV2(zk, path, Integer.parseInt(words[2])));
+            case "sharder":
+                return sharder(zk, path, words[2], Integer.parseInt(words[3]));
             case "simple":
                 return simple(new SimpleDistributedQueue(zk, path));
             default:
@@ -405,19 +410,8 @@ public class Driver {
             @Override
             public void stateChanged(CuratorFramework client, ConnectionState state) {}
         };
-        QueueSerializer<String> serializer = new QueueSerializer<String>() {
-            @Override
-            public byte[] serialize(String item) {
-                return bytes(item);
-            }
-
-            @Override
-            public String deserialize(byte[] bytes) {
-                return text(bytes);
-            }
-        };
         QueueBuilder<String> builder = QueueBuilder
-                .builder(zk, role.equals("put") ? null : consumer, serializer, path)
+                .builder(zk, role.equals("put") ? null : consumer, SERIALIZER, path)
                 .putInBackground(false);
         if (most < Integer.MAX_VALUE) builder.maxItems(most);
         if (lock != null) builder.lockPath(lock);
@@ -455,6 +449,39 @@ public class Driver {
                 verbs.put("put_multi", done(words -> queue.putMulti(multi(words[0]))));
         }
         return verbs;
+    }
+
+    static final QueueSerializer<String> SERIALIZER = new QueueSerializer<String>() {
+        @Override
+        public byte[] serialize(String item) {
+            return bytes(item);
+        }
+
+        @Override
+        public String deserialize(byte[] bytes) {
+            return text(bytes);
+        }
+    };
+
+    /** Its shards are queues without a consumer. */
+    static Map<String, Verb> sharder(CuratorFramework zk, String path, String leader, int threshold)
+            throws Exception {
+        QueueSharderPolicies policies = QueueSharderPolicies.builder()
+                .newQueueThreshold(threshold)
+                .thresholdCheckMs(50)
+                .build();
+        QueueAllocator<String, DistributedQueue<String>> allocator = (client, shard) ->
+                QueueBuilder.builder(client, null, SERIALIZER, shard)
+                        .putInBackground(false)
+                        .buildQueue();
+        QueueSharder<String, DistributedQueue<String>> sharder =
+                new QueueSharder<>(zk, allocator, path, leader, policies);
+        sharder.start();
+        return Map.of(
+                "close", done(words -> sharder.close()),
+                "count", words -> sharder.getShardQty(),
+                "paths", words -> String.join(",", new TreeSet<>(sharder.getQueuePaths())),
+                "put", done(words -> sharder.getQueue().put(words[0])));
     }
 
     static MultiItem<String> multi(String items) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zookeeper_blocking::Client;
 use zookeeper_blocking::recipes::{
     DelayQueue, IdQueue, LockingDelayQueue, LockingIdQueue, LockingQueue, NameStyle, Queue,
+    QueueSharder,
 };
 
 use crate::clients::patience;
@@ -490,4 +491,57 @@ fn consumers_of_both_share_a_queue_and_have_what_the_other_failed_with() {
     java.ask("hold", &["go"]);
     await_children(&yard, "/a/queue", 0);
     java.ask("hold", &["close"]);
+}
+
+// ---- shards ----
+
+/// Curator `TestQueueSharder.testDistribution`, `testSharderWatchSync`.
+#[test]
+fn shards_are_known_to_both_and_added_by_whoever_leads() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    java.make("theirs", "sharder", &["/a/queue", "/a/leader", "5"]);
+    assert_eq!(java.ask("theirs", &["count"]), "1");
+    await_children(&yard, "/a/leader", 1);
+    let client = yard.client();
+    let sharder = QueueSharder::new(&client, "/a/queue", "/a/leader").expect("legal");
+    let ours = sharder.threshold(5).look_every(ms(20)).max_shards(100);
+    let ours =
+        ours.start(move |path| Ok(Queue::new(&client, path)?.name_style(NameStyle::Curator)));
+    let ours = ours.expect("answered");
+    let same = |name: &str| {
+        eventually("both know the same shards", patience(), || {
+            java.ask(name, &["paths"]) == ours.paths().join(",")
+        });
+    };
+    same("theirs");
+    // Curator's leads, and adds while one is long.
+    let long = ours.pick();
+    for number in 0..5 {
+        long.put(number.to_string()).expect("put");
+    }
+    eventually("Curator added one", patience(), || ours.count() > 1);
+    assert!(!ours.is_leader());
+    assert_eq!(long.take_all(5).expect("there").len(), 5);
+    same("theirs");
+    // What Curator puts, wherever, ours have.
+    for number in 0..8 {
+        java.ask("theirs", &["put", &number.to_string()]);
+    }
+    let all = ours.all();
+    let had = all.iter().flat_map(|shard| shard.try_take_all(9).expect("answered"));
+    let mut had: Vec<_> = had.map(|item| text(&item.data)).collect();
+    had.sort();
+    assert!(had.iter().cloned().eq((0..8).map(|number| number.to_string())), "{had:?}");
+    // And when it is closed ours lead.
+    java.ask("theirs", &["close"]);
+    eventually("ours lead", patience(), || ours.is_leader());
+    java.make("more", "sharder", &["/a/queue", "/a/leader", "5"]);
+    let before = ours.count();
+    long.put_all(["x"; 5], None).expect("put");
+    eventually("ours added one", patience(), || ours.count() > before);
+    long.take_all(5).expect("there");
+    same("more");
+    java.ask("more", &["close"]);
+    ours.close().expect("done");
 }
