@@ -2,7 +2,8 @@
 //! an item tells.
 
 use crate::error::Result;
-use crate::recipes::consumer::{ErrorMode, Supply};
+use crate::recipes::consumer::Supply;
+use crate::recipes::consumer_error::ErrorMode;
 use crate::recipes::patience::Patience;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
