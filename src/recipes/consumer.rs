@@ -36,7 +36,8 @@ use crate::recipes::site::Site;
 ///   is called. It is worked on once at most, and lost if that fails.
 /// * It goes on through lost connections and expired sessions, until it is closed or the client is.
 ///   What goes wrong is told to [`on_error`](ConsumerBuilder::on_error), and tried again after a
-///   pause of a tenth of a second, which grows up to 30 s.
+///   pause of a tenth of a second, which grows up to 30 s. So it is with an item that cannot be read,
+///   and holds up those behind it until somebody removes it.
 /// * Dropping it ends it: no item is begun any more. [`close`](Self::close) waits for the one in work.
 ///
 /// # What it does not promise

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -119,9 +119,9 @@ impl QueueSharder {
         self
     }
 
-    /// How often it is looked how long the shards are. Defaults to 30 s.
+    /// How often it is looked how long the shards are: every 10 ms at most. Defaults to 30 s.
     pub fn look_every(mut self, pause: Duration) -> Self {
-        self.every = pause;
+        self.every = pause.max(SHORTEST);
         self
     }
 
@@ -145,10 +145,31 @@ impl QueueSharder {
     /// Until the deadline of the client's calls at most (30 s by default).
     pub fn start<Q: Send + Sync + 'static>(
         self,
+        make: impl FnMut(&str) -> Result<Q> + Send + 'static,
+    ) -> Result<QueueShards<Q>> {
+        let deadline = self.site.deadline();
+        self.start_by(deadline, make)
+    }
+
+    /// As [`start`](Self::start), for `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_timeout<Q: Send + Sync + 'static>(
+        self,
+        timeout: Duration,
+        make: impl FnMut(&str) -> Result<Q> + Send + 'static,
+    ) -> Result<QueueShards<Q>> {
+        self.start_by(Instant::now().checked_add(timeout), make)
+    }
+
+    fn start_by<Q: Send + Sync + 'static>(
+        self,
+        deadline: Option<Instant>,
         mut make: impl FnMut(&str) -> Result<Q> + Send + 'static,
     ) -> Result<QueueShards<Q>> {
         let site = self.site.apart();
-        let paths = site.patiently(site.deadline(), "start", |patience| {
+        let paths = site.patiently(deadline, "start", |patience| {
             let mut paths = list(&site, patience)?;
             if paths.is_empty() {
                 paths.push(add(&site, patience)?);
@@ -268,3 +289,6 @@ impl fmt::Debug for QueueSharder {
 const THRESHOLD: usize = 10_000;
 const EVERY: Duration = Duration::from_secs(30);
 const MOST: usize = 10;
+
+/// More often than that is a storm.
+const SHORTEST: Duration = Duration::from_millis(10);

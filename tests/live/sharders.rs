@@ -165,6 +165,8 @@ fn shards_work_in_callbacks_keep_the_acl_and_tell_what_fails() {
     assert_ours(&yard, &["/a/queue", &ours.paths()[0], "/a/leader"]);
     let stranger = yard.client();
     assert_code(sharder(&stranger).start(|_| Ok(())).map(drop), Code::NoAuth);
+    let late = sharder(&client).start_timeout(Duration::ZERO, |_| Ok(())).map(drop);
+    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
     for legal in [
         QueueSharder::new(&client, "/", "/l").map(drop),
         QueueSharder::new(&client, "/a", "l").map(drop),
