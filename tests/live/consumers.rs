@@ -457,6 +457,46 @@ fn consumer_costs_four_round_trips_an_item_that_is_held_and_none_while_it_waits(
     consumer.close().expect("done");
 }
 
+/// Whoever was not told that an item is to come again has not had it twice.
+#[test]
+fn e11_all_items_are_worked_on_under_cuts() {
+    const ITEMS: usize = 60;
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let (tell, heard) = channel();
+    let (complain, complaints) = channel();
+    let consumers: Vec<_> = [1, 4]
+        .into_iter()
+        .map(|batch| {
+            let queue = locking(&yard.through(&proxy).connect().expect("serves"));
+            let (tell, complain) = (tell.clone(), complain.clone());
+            let consumer = queue.consumer(move |item| {
+                // Long enough for a cut now and then.
+                thread::sleep(ms(5));
+                tell.send(text(item.data()))
+            });
+            let consumer = consumer.batch(batch).on_error(listener(complain));
+            consumer.start().expect("a thread")
+        })
+        .collect();
+    let queue = locking(&yard.client());
+    queue.put_all((0..ITEMS).map(|n| n.to_string()), 100).expect("put");
+    eventually("all are consumed", patience() * 6, || {
+        proxy.cut();
+        thread::sleep(ms(40));
+        queue.is_empty().expect("answered")
+    });
+    for consumer in consumers {
+        consumer.close_timeout(patience()).expect("done");
+    }
+    let (had, told) = (heard.try_iter().collect::<Vec<_>>(), complaints.try_iter().count());
+    let unique: std::collections::HashSet<_> = had.iter().collect();
+    figure("e11, consumers: had, told of", (had.len(), told));
+    assert_eq!(unique.len(), ITEMS);
+    assert!(had.len() <= ITEMS + told, "twice: {had:?}");
+    await_children(&yard, "/a/queue/taken", 0);
+}
+
 // ---- an item that is put to the end ----
 
 #[test]

@@ -60,7 +60,7 @@ fn first_sharder_makes_a_shard_and_the_leader_adds_one_when_it_is_long() {
     assert_eq!(other.paths(), ours.paths());
     // As long as a shard is long it is not put into, and another is added each time.
     eventually("all is put into those that are short", patience(), || {
-        (0..20).all(|_| ours.pick().path() != first.path())
+        (0..200).all(|_| ours.pick().path() != first.path())
     });
     await_count(&ours, 10);
     std::thread::sleep(SOON * 5);
