@@ -180,10 +180,15 @@ pub(crate) fn unique_bits() -> (u128, u32) {
 
 /// `_c_<uuid>-` and `mark`, as Curator protects its nodes.
 pub(crate) fn curator_name(mark: &str) -> String {
+    format!("_c_{}-{mark}", uuid())
+}
+
+/// 32 hex digits in five parts, which nobody else has.
+pub(crate) fn uuid() -> String {
     let (random, count) = unique_bits();
     let [a, b, c, d] = [random >> 64, random >> 48, random >> 32, random >> 16];
     let part = |bits: u128| bits & 0xffff;
     let first = a & 0xffff_ffff;
     let (b, c, d, e) = (part(b), part(c), part(d), part(random));
-    format!("_c_{first:08x}-{b:04x}-{c:04x}-{d:04x}-{e:04x}{count:08x}-{mark}")
+    format!("{first:08x}-{b:04x}-{c:04x}-{d:04x}-{e:04x}{count:08x}")
 }

@@ -10,12 +10,15 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::proto::acl::Acl;
-use crate::recipes::entries::{self, Layout};
+use crate::recipes::consumer::ConsumerBuilder;
+use crate::recipes::entries::Layout;
+use crate::recipes::puts::delayed_puts;
+use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 use crate::recipes::wall_clock;
 
 /// A queue whose items are not taken out before their time.
@@ -53,9 +56,10 @@ use crate::recipes::wall_clock;
 /// ```
 ///
 /// # Interop
-/// With Curator's `DistributedDelayQueue` without a `lockPath`, both ways; several items that its
-/// `putMulti` put at once are taken out one by one. A name that Curator cannot read is due at once
-/// for it; ours pass it by.
+/// With Curator's `DistributedDelayQueue` without a `lockPath`, both ways; for one with it see
+/// [`LockingDelayQueue`](super::LockingDelayQueue). Several items that its `putMulti` put at once are
+/// taken out one by one. A name that Curator cannot read is due at once for it; ours pass it by,
+/// unless it is `queue-<sequence>`, as Curator calls what its consumer failed with.
 ///
 /// Costs one round trip to put, however many; three to take, however many.
 #[derive(Clone)]
@@ -86,70 +90,12 @@ impl DelayQueue {
     /// The queue at `path`. Nothing is sent yet; its node is made when it is first needed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
+    /// [`Error::Invalid`](crate::Error::Invalid) if `path` is not a legal path, or is "/".
     pub fn new(client: &Client, path: &str) -> Result<Self> {
         let site = Site::new(client, "delay_queue", path)?;
         Ok(Self { shelf: Shelf::new(site, Layout::Delay) })
     }
-
-    /// Puts an item that is due after `delay`. Gives the name of its node.
-    ///
-    /// # Errors
-    /// As [`Queue::put`](super::Queue::put), and [`Error::Invalid`] for a delay that no clock shows.
-    pub fn put(&self, item: impl AsRef<[u8]>, delay: Duration) -> Result<String> {
-        self.put_one(item.as_ref(), wall_clock::after(delay))
-    }
-
-    /// Puts an item that is due at `time`, which may have passed. Gives the name of its node.
-    ///
-    /// # Errors
-    /// As [`Queue::put`](super::Queue::put), and [`Error::Invalid`] for a time that is not after
-    /// 1970.
-    pub fn put_at(&self, item: impl AsRef<[u8]>, time: SystemTime) -> Result<String> {
-        self.put_one(item.as_ref(), Some(time))
-    }
-
-    /// Puts items that are due after `delay`, all or none, to come in this order. Gives the names of
-    /// their nodes.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put); together they must not be larger than the servers take.
-    pub fn put_all<I: AsRef<[u8]>>(
-        &self,
-        items: impl IntoIterator<Item = I>,
-        delay: Duration,
-    ) -> Result<Vec<String>> {
-        let items: Vec<I> = items.into_iter().collect();
-        self.put_due(items.iter().map(AsRef::as_ref), wall_clock::after(delay))
-    }
-
-    /// When the first item is due, or was; `None` if there is none.
-    ///
-    /// # Errors
-    /// Those of every call.
-    pub fn first_due(&self) -> Result<Option<SystemTime>> {
-        self.shelf.site.patiently(self.shelf.site.deadline(), "first_due", |patience| {
-            let entries = self.shelf.list(patience)?;
-            Ok(entries.first().map(|first| wall_clock::time_of(first.rank)))
-        })
-    }
-
-    fn put_one(&self, item: &[u8], time: Option<SystemTime>) -> Result<String> {
-        let names = self.put_due([item], time)?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
-    }
-
-    fn put_due<'a>(
-        &self,
-        items: impl IntoIterator<Item = &'a [u8]>,
-        time: Option<SystemTime>,
-    ) -> Result<Vec<String>> {
-        let Some(ms) = time.and_then(wall_clock::ms_of) else {
-            let why = "an item is due after 1970, at a time that a clock shows";
-            return Err(Error::invalid("put", self.path(), why));
-        };
-        self.shelf.put_under(&entries::due_prefix(ms), items)
-    }
 }
 
+delayed_puts!(DelayQueue, shelf);
 takes!(DelayQueue, DelayedItem, "the first item that is due", "the first items that are due");

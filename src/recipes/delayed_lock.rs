@@ -187,7 +187,7 @@ impl DelayedLock {
             if is_try && until.is_none_or(|until| Instant::now() < until) {
                 return Ok(false);
             }
-            if !patience.wait_out(until, &watch)? {
+            if !patience.wait_out(until, &[&watch])? {
                 continue;
             }
             let version = stat.version;

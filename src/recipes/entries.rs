@@ -74,14 +74,18 @@ impl Layout {
     pub(crate) fn parse(self, name: &str) -> Option<Entry> {
         let (rank, sequence) = match self {
             Self::Curator => cut(name, |prefix| curator_rank(prefix.strip_prefix("queue-")?)),
-            Self::Delay => {
-                let (hex, sequence) = name.strip_prefix("queue-|")?.split_once('|')?;
-                if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return None;
+            Self::Delay => match name.strip_prefix("queue-|") {
+                Some(rest) => {
+                    let (hex, sequence) = rest.split_once('|')?;
+                    if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                        return None;
+                    }
+                    let due = i64::from_str_radix(hex, 16).ok()?;
+                    cut(sequence, |prefix| prefix.is_empty().then_some(due))
                 }
-                let due = i64::from_str_radix(hex, 16).ok()?;
-                cut(sequence, |prefix| prefix.is_empty().then_some(due))
-            }
+                // What a consumer of Curator's failed with, and put back without its time.
+                None => cut(name, |prefix| (prefix == "queue-").then_some(0)),
+            },
             Self::Id => {
                 let (_, sequence) = name.strip_prefix("queue-|")?.split_once('|')?;
                 cut(sequence, |prefix| prefix.is_empty().then_some(0))
@@ -113,6 +117,12 @@ impl Entry {
     /// The rank of an item in a queue with priorities.
     pub(crate) fn priority(&self) -> i32 {
         i32::try_from(self.rank).unwrap_or(0)
+    }
+
+    /// Its name, up to the number.
+    pub(crate) fn prefix(&self) -> &str {
+        let of_ours = |(_, sequence): &(&str, i32)| *sequence as u32 == self.sequence;
+        path::sequence_cuts(&self.name).find(of_ours).map_or(&self.name, |(prefix, _)| prefix)
     }
 
     /// The id of an item in a queue with ids.
@@ -240,7 +250,10 @@ mod tests {
         for layout in [Layout::Curator, Layout::Delay, Layout::Kazoo, Layout::Simple] {
             for (name, own, rank) in names {
                 let parsed = layout.parse(name).map(|entry| entry.rank);
-                assert_eq!(parsed, (layout == own).then_some(rank), "{name} in {layout:?}");
+                let is_put_back = layout == Layout::Delay && own == Layout::Curator && rank < -100;
+                let rank = if is_put_back { 0 } else { rank };
+                let known = layout == own || is_put_back;
+                assert_eq!(parsed, known.then_some(rank), "{name} in {layout:?}");
             }
         }
         let entry = Layout::Id.parse("queue-|order 17|0000000001").unwrap();

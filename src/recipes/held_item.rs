@@ -1,13 +1,18 @@
 //! An item of a queue that somebody works on, and what may become of it.
 
-use crate::client::op;
+use std::time::SystemTime;
+
+use crate::client::op::{self, CreateMode};
 use crate::client::session::Session;
 use crate::client::transaction::{ClientTransaction, Transaction};
 use crate::error::{Applied, Error, RecipeError, Result};
+use crate::path;
 use crate::proto::code::Code;
+use crate::recipes::entries::{Entry, Layout};
 use crate::recipes::own_node::{OwnNode, WRITTEN_TWICE};
 use crate::recipes::patience::Patience;
 use crate::recipes::site::Site;
+use crate::recipes::wall_clock;
 
 /// An item that this process holds.
 ///
@@ -29,7 +34,8 @@ pub struct HeldItem {
     pub(crate) path: String,
     /// That of the item's node, since it is held.
     pub(crate) version: i32,
-    pub(crate) priority: i32,
+    pub(crate) entry: Entry,
+    pub(crate) layout: Layout,
     pub(crate) data: Vec<u8>,
     /// What is to be left in the node when this is taken out of it, where it is not alone there.
     pub(crate) rest: Option<Vec<u8>>,
@@ -41,9 +47,21 @@ impl HeldItem {
         &self.data
     }
 
-    /// The smaller is served first. [`i32::MIN`] for what was put without one in Curator's layout.
+    /// The smaller is served first. [`i32::MIN`] for what was put without one in Curator's layout, 0
+    /// where the queue has no priorities.
     pub fn priority(&self) -> i32 {
-        self.priority
+        if self.layout == Layout::Delay { 0 } else { self.entry.priority() }
+    }
+
+    /// When it was due, by the clock of whoever put it; `None` if its queue is not one of delays. What
+    /// a consumer of Curator's failed with and put back was due in 1970.
+    pub fn due(&self) -> Option<SystemTime> {
+        (self.layout == Layout::Delay).then(|| wall_clock::time_of(self.entry.rank))
+    }
+
+    /// Its id, with `_` where there was a `/` or a `|`; `None` if its queue is not one of ids.
+    pub fn id(&self) -> Option<&str> {
+        (self.layout == Layout::Id).then(|| self.entry.id())
     }
 
     /// The path of the item's node.
@@ -98,9 +116,14 @@ impl HeldItem {
     /// # Errors
     /// As [`consume`](Self::consume), and [`Error::Transaction`] if a member of `more` is refused:
     /// then nothing was done, and others can have the item.
-    pub fn consume_with(mut self, more: Transaction<'_>) -> Result<()> {
+    pub fn consume_with(self, more: Transaction<'_>) -> Result<()> {
+        self.finish("consume", more)
+    }
+
+    /// Takes the item and the hold away, in one transaction with `more`.
+    fn finish(mut self, op: &'static str, more: Transaction<'_>) -> Result<()> {
         let site = self.site.clone();
-        site.patiently(site.deadline(), "consume", |patience| {
+        site.patiently(site.deadline(), op, |patience| {
             let session = self.hold.session.clone();
             loop {
                 let (item, hold) = (self.path.as_str(), &*self.hold.path);
@@ -132,6 +155,23 @@ impl HeldItem {
                 }
             }
         })
+    }
+
+    /// Puts the item to the end of the queue, or of its priority or time, under a new name, for all to
+    /// have. What comes after it is served before it. As a consumer of Curator's does with an item that
+    /// it failed with; but Curator forgets the priority or the time then.
+    ///
+    /// # Errors
+    /// As [`consume`](Self::consume).
+    ///
+    /// # Blocking
+    /// Until the deadline of the client's calls at most.
+    pub fn requeue(self) -> Result<()> {
+        let prefix = path::join(path::parent(&self.path).unwrap_or("/"), self.entry.prefix());
+        let create = op::Create::new(prefix).mode(CreateMode::PersistentSequential);
+        let create = create.data(self.layout.pack(&self.data).into_owned());
+        let create = create.acl(self.site.acl.iter().cloned());
+        self.finish("requeue", Transaction::new().op(create))
     }
 
     /// Lets others have the item, and waits for the server's word.

@@ -96,16 +96,15 @@ impl Holding<'_> {
         };
         let item = first.to_vec();
         let rest = (!rest.is_empty()).then(|| parcel::pack(rest));
-        let name = entry.name.clone();
-        let (priority, version) = (entry.priority(), stat.version);
-        Ok(Some(Found { path, name, priority, version, whole, item, rest }))
+        let (entry, version) = (entry.clone(), stat.version);
+        Ok(Some(Found { path, entry, version, whole, item, rest }))
     }
 
     /// Begins to get hold of an item.
     fn attempt(&self, found: Found, is_rewritten: bool) -> Result<Attempt> {
         // Kazoo has one mark for each consumer; here threads of one session compete as well.
         let mark = NameStyle::Kazoo.unique("");
-        let hold = self.taken.below(&found.name);
+        let hold = self.taken.below(&found.entry.name);
         let path = found.path.clone();
         let own = match is_rewritten {
             true => Transaction::new().set_data(path, found.whole.clone(), found.version),
@@ -125,7 +124,8 @@ impl Holding<'_> {
                 hold,
                 path: found.path,
                 version: found.version.wrapping_add(i32::from(is_rewritten)),
-                priority: found.priority,
+                entry: found.entry,
+                layout: self.entries.layout,
                 data: found.item,
                 rest: found.rest,
             })),
@@ -145,8 +145,7 @@ impl Holding<'_> {
 /// An item that may be free.
 struct Found {
     path: String,
-    name: String,
-    priority: i32,
+    entry: Entry,
     version: i32,
     /// What is in its node: the item, and what else was put with it.
     whole: Vec<u8>,

@@ -10,12 +10,15 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::proto::acl::Acl;
-use crate::recipes::entries::{self, Layout};
+use crate::recipes::consumer::ConsumerBuilder;
+use crate::recipes::entries::Layout;
+use crate::recipes::puts::puts_with_ids;
+use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 
 /// A queue, first in, first out, whose items have ids by which they can be taken back.
 ///
@@ -44,7 +47,8 @@ use crate::recipes::takes::takes;
 /// ```
 ///
 /// # Interop
-/// With Curator's `DistributedIdQueue` without a `lockPath`, both ways. (Curator's own `remove` finds
+/// With Curator's `DistributedIdQueue` without a `lockPath`, both ways; for one with it see
+/// [`LockingIdQueue`](super::LockingIdQueue). (Curator's own `remove` finds
 /// an id with a `/` or a `|` only under its name with `_`; ours finds both.)
 ///
 /// Costs one round trip to put, however many; three to take, however many; two to remove.
@@ -76,78 +80,24 @@ impl IdQueue {
     /// The queue at `path`. Nothing is sent yet; its node is made when it is first needed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
+    /// [`Error::Invalid`](crate::Error::Invalid) if `path` is not a legal path, or is "/".
     pub fn new(client: &Client, path: &str) -> Result<Self> {
         let site = Site::new(client, "id_queue", path)?;
         Ok(Self { shelf: Shelf::new(site, Layout::Id) })
-    }
-
-    /// Puts an item with an id. Gives the name of its node.
-    ///
-    /// # Errors
-    /// As [`Queue::put`](super::Queue::put), and [`Error::Invalid`] for an id that is empty or has a
-    /// character that ZooKeeper forbids in names.
-    pub fn put(&self, item: impl AsRef<[u8]>, id: &str) -> Result<String> {
-        let names = self.put_all([(item, id)])?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
-    }
-
-    /// Puts items with their ids, all or none, in this order. Gives the names of their nodes.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put); together they must not be larger than the servers take.
-    pub fn put_all<I: AsRef<[u8]>, S: AsRef<str>>(
-        &self,
-        items: impl IntoIterator<Item = (I, S)>,
-    ) -> Result<Vec<String>> {
-        let named = |(item, id): (I, S)| {
-            let id = self.fitting("put", id.as_ref())?;
-            Ok((entries::id_prefix(&id), item))
-        };
-        let items = items.into_iter().map(named).collect::<Result<Vec<_>>>()?;
-        let site = &self.shelf.site;
-        site.patiently(site.deadline(), "put", |patience| {
-            let items = items.iter().map(|(prefix, item)| (prefix.as_str(), item.as_ref()));
-            self.shelf.put(items, patience)
-        })
     }
 
     /// Removes the items with this id, up to 1,000 in one transaction. Gives how many of them no
     /// consumer had taken before.
     ///
     /// # Errors
-    /// * Where [`applied`](Error::applied) is [`Unknown`](crate::Applied::Unknown): they may have
+    /// * Where [`applied`](crate::Error::applied) is [`Unknown`](crate::Applied::Unknown): they may have
     ///   been removed, or some of them if they are more than 1,000.
-    /// * [`Error::Invalid`] for an id that is empty; [`Code::NoAuth`](crate::Code::NoAuth) and the
+    /// * [`Error::Invalid`](crate::Error::Invalid) for an id that is empty; [`Code::NoAuth`](crate::Code::NoAuth) and the
     ///   like.
     pub fn remove(&self, id: &str) -> Result<usize> {
-        let id = self.fitting("remove", id)?;
-        let site = &self.shelf.site;
-        site.patiently(site.deadline(), "remove", |patience| {
-            let mut entries = self.shelf.list(patience)?;
-            entries.retain(|entry| entry.id() == id);
-            self.shelf.discard(&entries, patience)
-        })
-    }
-
-    /// Whether there is an item with this id.
-    ///
-    /// # Errors
-    /// Those of every call, and [`Error::Invalid`] for an id that is empty.
-    pub fn contains(&self, id: &str) -> Result<bool> {
-        let id = self.fitting("contains", id)?;
-        let site = &self.shelf.site;
-        site.patiently(site.deadline(), "contains", |patience| {
-            Ok(self.shelf.list(patience)?.iter().any(|entry| entry.id() == id))
-        })
-    }
-
-    fn fitting(&self, op: &'static str, id: &str) -> Result<String> {
-        if id.is_empty() {
-            return Err(Error::invalid(op, self.path(), "an id is not empty"));
-        }
-        Ok(entries::fitting(id))
+        self.shelf.remove(id, None)
     }
 }
 
+puts_with_ids!(IdQueue, shelf);
 takes!(IdQueue, IdItem, "the first item", "the first items");

@@ -25,9 +25,11 @@
 //! | [`Modeled`], [`Codec`] | nodes that hold values of a type; Curator's `ModeledFramework` |
 //! | [`Barrier`] | all wait until somebody removes it |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
-//! | [`Queue`] | items that are taken out; with priorities |
+//! | [`Queue`] | items that are taken out; with priorities, and a bound |
 //! | [`DelayQueue`], [`IdQueue`] | items that wait for their time, or can be taken back by id; Curator's |
-//! | [`LockingQueue`] | items that are held while they are worked on, and come back if that fails |
+//! | [`LockingQueue`], [`LockingDelayQueue`], [`LockingIdQueue`] | items that are held while they are worked on, and come back if that fails |
+//! | [`QueueSharder`] | several queues as one, and more of them when they get long; Curator's |
+//! | [`Consumer`] | a thread that has the items of a queue worked on; Curator's `QueueConsumer` |
 //!
 //! Each has a form that waits until the deadline of the client's calls (`acquire`), one that waits
 //! so long (`acquire_timeout`), one that does not wait for others (`try_acquire`), and a `cancel`
@@ -75,6 +77,8 @@ mod barrier;
 mod cache;
 mod codec;
 mod configuration;
+mod consumer;
+mod consumer_error;
 pub(crate) mod contender;
 mod counter;
 mod delay_queue;
@@ -84,17 +88,21 @@ mod double_barrier;
 mod election;
 mod entries;
 mod follower;
+mod gets;
 mod glob;
 mod group;
 mod guard;
 mod held_item;
 mod holding;
+mod holds;
 mod id_queue;
 mod json;
 mod keeper;
 mod lease;
 mod line;
 mod lock;
+mod locking_delay_queue;
+mod locking_id_queue;
 mod locking_queue;
 mod lookout;
 mod mirror;
@@ -108,13 +116,17 @@ mod party;
 mod patience;
 mod persistent;
 mod place;
+mod puts;
 mod queue;
 mod reentrant;
 mod revocation;
 mod role;
+mod room;
 mod rwlock;
 mod semaphore;
 mod sequencer;
+mod sharder;
+mod shards;
 mod shared_count;
 mod shelf;
 mod sight;
@@ -128,6 +140,8 @@ pub use barrier::Barrier;
 pub use cache::{Cache, CacheEvents};
 pub use codec::Codec;
 pub use configuration::{Configuration, ConfigurationProblem};
+pub use consumer::{Consumer, ConsumerBuilder};
+pub use consumer_error::{ConsumerError, ErrorMode};
 pub use counter::{BinaryNumber, Counter, Number};
 pub use delay_queue::{DelayQueue, DelayedItem};
 pub use delayed_lock::{DelayedGuard, DelayedLock};
@@ -142,6 +156,8 @@ pub use id_queue::{IdItem, IdQueue};
 pub use lease::{HeldLease, Lease, LeaseHolder, MultiLease};
 pub use line::Contender;
 pub use lock::Lock;
+pub use locking_delay_queue::LockingDelayQueue;
+pub use locking_id_queue::LockingIdQueue;
 pub use locking_queue::LockingQueue;
 pub use mirror::CacheEvent;
 pub use modeled::Modeled;
@@ -157,6 +173,7 @@ pub use role::NameStyle;
 pub use rwlock::{ReadLock, WriteLock};
 pub use semaphore::{Semaphore, SemaphoreGuard};
 pub use sequencer::Sequencer;
+pub use sharder::{QueueSharder, QueueShards};
 pub use shared_count::{SharedCount, VersionedCount};
 pub use sight::{NodeChildren, NodeData};
 pub use watches::{ChildrenWatch, DataWatch, Following};

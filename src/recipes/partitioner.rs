@@ -335,7 +335,7 @@ impl<T: Ord + Clone + Display> PartitionMember<T> {
             match self.partitioner.share(&children, node) {
                 Some(share) => {
                     let calm = Instant::now().checked_add(self.partitioner.settle);
-                    if patience.wait_out(calm, &watch)? {
+                    if patience.wait_out(calm, &[&watch])? {
                         return Ok((share, watch));
                     }
                 }

@@ -142,11 +142,26 @@ impl<'a> Patience<'a> {
         self.check()
     }
 
-    /// Waits out `until`, a point in time. `false` as soon as `watch` has news.
-    pub(crate) fn wait_out(&self, until: Option<Instant>, watch: &Watch) -> Result<bool> {
+    /// Waits for its own end.
+    pub(crate) fn wait_end(&self) -> Result<()> {
+        let deadline = match self.deadline {
+            Some(deadline) => crossbeam_channel::at(deadline),
+            None => crossbeam_channel::never(),
+        };
+        let mut select = Select::new();
+        if let Some(woken) = self.woken {
+            select.recv(woken);
+        }
+        select.recv(&deadline);
+        select.ready();
+        self.check()
+    }
+
+    /// Waits out `until`, a point in time. `false` as soon as one of the watches has news.
+    pub(crate) fn wait_out(&self, until: Option<Instant>, watches: &[&Watch]) -> Result<bool> {
         let short = until.map(|until| self.until(until));
-        while !watch.has_news() {
-            if short.as_ref().unwrap_or(self).wait_for(&[watch]).is_err() {
+        while !watches.iter().any(|watch| watch.has_news()) {
+            if short.as_ref().unwrap_or(self).wait_for(watches).is_err() {
                 // It is only `until`, unless our own patience ended.
                 self.check()?;
                 return Ok(true);

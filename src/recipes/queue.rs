@@ -10,13 +10,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::proto::acl::Acl;
+use crate::recipes::consumer::ConsumerBuilder;
 use crate::recipes::entries::Layout;
+use crate::recipes::puts::puts;
 use crate::recipes::role::NameStyle;
+use crate::recipes::room::Room;
 use crate::recipes::shelf::{Shelf, Taken};
 use crate::recipes::site::Site;
-use crate::recipes::takes::takes;
+use crate::recipes::takes::{Takes, takes};
 
 /// A queue: first in, first out, within each priority.
 ///
@@ -31,7 +34,7 @@ use crate::recipes::takes::takes;
 ///   of unknown outcome. See [`LockingQueue`](super::LockingQueue) for that.
 /// * Fairness among consumers: who waits for an item is woken by each put, as all the others are.
 /// * Room without end: the list of the items must fit into one answer. With some ten thousands of
-///   them a take fails with [`Error::TooLarge`] until the client was built with a larger
+///   them a take fails with [`Error::TooLarge`](crate::Error::TooLarge) until the client was built with a larger
 ///   [`max_reply`](crate::ClientBuilder::max_reply).
 ///
 /// ```no_run
@@ -56,7 +59,29 @@ use crate::recipes::takes::takes;
 /// Children of other names are passed by. See [`DelayQueue`](super::DelayQueue) and
 /// [`IdQueue`](super::IdQueue) for Curator's other two.
 ///
-/// Costs one round trip to put, however many; three to take, however many.
+/// # A bound
+/// With [`max_items`](Self::max_items) a put waits while it would make the queue larger than that:
+/// [`put`](Self::put) until the deadline of the client's calls, [`put_timeout`](Self::put_timeout) so
+/// long, [`try_put`](Self::try_put) not at all. The same holds for all queues. Several items are put
+/// when there is room for all of them.
+///
+/// What it promises: those who put with a bound never make the queue larger, however many they are
+/// and whatever they overlook; each put goes through only if no other did since it counted. (Where
+/// 1,000 places or more are free this is not checked. So the queue gets larger only if so many are
+/// put while one put is on its way.)
+///
+/// What it does not promise:
+/// * That others keep to it. Who puts without the bound, or with Curator's `maxItems`, which looks at
+///   its own list of a moment ago, is not held up; but ours count what is there, whoever put it.
+///   Curator counts children of other names and what was put at once as one; ours count nodes of
+///   items.
+/// * Fairness. What is taken out wakes all who wait for room, and the first to ask has it: near the
+///   bound a client far from the servers may lose to nearer ones until its deadline.
+///
+/// Each put writes the queue's node, whose data stay as they are: who puts needs the right to write
+/// it. Two round trips to put; one more each time that another was faster.
+///
+/// Costs one round trip to put without a bound, however many; three to take, however many.
 #[derive(Clone)]
 pub struct Queue {
     shelf: Shelf,
@@ -87,7 +112,7 @@ impl Queue {
     /// The queue at `path`. Nothing is sent yet; its node is made when it is first needed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `path` is not a legal path, or is "/".
+    /// [`Error::Invalid`](crate::Error::Invalid) if `path` is not a legal path, or is "/".
     pub fn new(client: &Client, path: &str) -> Result<Self> {
         let site = Site::new(client, "queue", path)?;
         Ok(Self { shelf: Shelf::new(site, Layout::Kazoo) })
@@ -102,8 +127,8 @@ impl Queue {
     /// is put or taken; ours do.)
     ///
     /// Of Curator's options this is the queue without a `lockPath`; for one with it see
-    /// [`LockingQueue::curator`](super::LockingQueue::curator). `maxItems` is not looked at: ours put
-    /// without a bound.
+    /// [`LockingQueue::curator`](super::LockingQueue::curator). For
+    /// its `maxItems` see [below](Queue#a-bound).
     pub fn name_style(mut self, style: NameStyle) -> Self {
         self.shelf.layout = style.into();
         self
@@ -115,47 +140,7 @@ impl Queue {
         self.shelf.layout = Layout::Simple;
         self
     }
-
-    /// Puts an item, with priority 100 in Kazoo's layout and with none in others. Gives the name of
-    /// its node.
-    ///
-    /// # Errors
-    /// * Where [`applied`](Error::applied) is [`Unknown`](crate::Applied::Unknown): the item was put
-    ///   once or not at all.
-    /// * [`Error::Invalid`] if it is larger than the servers take;
-    ///   [`Code::NoAuth`](crate::Code::NoAuth) and the like.
-    pub fn put(&self, item: impl AsRef<[u8]>) -> Result<String> {
-        self.put_one(item.as_ref(), None)
-    }
-
-    /// As [`put`](Self::put), with a priority: the smaller is served first. From 0 to 999 in Kazoo's
-    /// layout, any in Curator's.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put), and [`Error::Invalid`] for a priority that the layout does not have.
-    pub fn put_priority(&self, item: impl AsRef<[u8]>, priority: i32) -> Result<String> {
-        self.put_one(item.as_ref(), Some(priority))
-    }
-
-    /// Puts items, all or none, in this order, with a priority, or with `None` as
-    /// [`put`](Self::put) does. Gives the names of their nodes.
-    ///
-    /// # Errors
-    /// As [`put_priority`](Self::put_priority); together they must not be larger than the servers
-    /// take.
-    pub fn put_all<I: AsRef<[u8]>>(
-        &self,
-        items: impl IntoIterator<Item = I>,
-        priority: impl Into<Option<i32>>,
-    ) -> Result<Vec<String>> {
-        let items: Vec<I> = items.into_iter().collect();
-        self.shelf.put_alike(items.iter().map(AsRef::as_ref), priority.into())
-    }
-
-    fn put_one(&self, item: &[u8], priority: Option<i32>) -> Result<String> {
-        let names = self.shelf.put_alike([item], priority)?;
-        names.into_iter().next().ok_or_else(|| Error::invalid("put", self.path(), "no answer"))
-    }
 }
 
+puts!(Queue, shelf);
 takes!(Queue, Item, "the first item", "the first items");

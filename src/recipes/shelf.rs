@@ -1,4 +1,4 @@
-//! Where the items of a queue lie: putting them, waiting for them, taking them out.
+//! Where the items of a queue lie: waiting for them, taking them out. For putting them see `room`.
 //!
 //! ```text
 //! list ─▶ is one ready? ──no──▶ list with a watch ─▶ wait: news, or the first is due ─┐
@@ -15,7 +15,6 @@ use crate::client::op::{self, CreateMode, Version};
 use crate::client::transaction::Transaction;
 use crate::client::watch::Watch;
 use crate::error::{Applied, At, Error, RecipeError, Result};
-use crate::path;
 use crate::proto::code::Code;
 use crate::recipes::entries::{Entry, Layout};
 use crate::recipes::parcel;
@@ -27,6 +26,8 @@ use crate::recipes::wall_clock;
 pub(crate) struct Shelf {
     pub(crate) site: Site,
     pub(crate) layout: Layout,
+    /// How many items there may be, for those who put.
+    pub(crate) most: Option<usize>,
 }
 
 /// An item that was taken out.
@@ -38,67 +39,7 @@ pub(crate) struct Taken {
 
 impl Shelf {
     pub(crate) fn new(site: Site, layout: Layout) -> Self {
-        Self { site, layout }
-    }
-
-    /// Puts items, all or none, each under a name that begins as is said. Gives their names.
-    pub(crate) fn put<'p, 'a>(
-        &self,
-        items: impl IntoIterator<Item = (&'p str, &'a [u8])>,
-        patience: &Patience<'_>,
-    ) -> Result<Vec<String>> {
-        let site = &self.site;
-        let pack = |(prefix, item)| (site.below(prefix), self.layout.pack(item));
-        let items: Vec<_> = items.into_iter().map(pack).collect();
-        let create = |(path, data)| {
-            let create = op::Create::new(path).mode(CreateMode::PersistentSequential).data(data);
-            create.acl(site.acl.iter().cloned())
-        };
-        let items: Vec<_> =
-            items.iter().map(|(path, data)| create((path.as_str(), &**data))).collect();
-        let name = |path: &str| path::name(path).to_owned();
-        loop {
-            let made = match items.as_slice() {
-                [] => return Ok(Vec::new()),
-                [item] => site
-                    .write(&site.client, patience, || item.clone())
-                    .map(|created| vec![name(&created.path)]),
-                items => {
-                    let all = || items.iter().cloned().fold(Transaction::new(), Transaction::op);
-                    site.write(&site.client, patience, all).map(|results| {
-                        results.iter().filter_map(|r| r.created()).map(|c| name(&c.path)).collect()
-                    })
-                }
-            };
-            match made {
-                Err(error) if error.code() == Some(Code::NoNode) => {
-                    site.ensure(patience, &site.path)?
-                }
-                made => return made,
-            }
-        }
-    }
-
-    /// Puts items of one priority, all or none. Gives their names.
-    pub(crate) fn put_alike<'a>(
-        &self,
-        items: impl IntoIterator<Item = &'a [u8]>,
-        priority: Option<i32>,
-    ) -> Result<Vec<String>> {
-        let prefix = self.layout.prefix(priority);
-        let prefix = prefix.map_err(|why| Error::invalid("put", &self.site.path, why))?;
-        self.put_under(&prefix, items)
-    }
-
-    /// Puts items whose names begin alike, all or none. Gives their names.
-    pub(crate) fn put_under<'a>(
-        &self,
-        prefix: &str,
-        items: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Vec<String>> {
-        self.site.patiently(self.site.deadline(), "put", |patience| {
-            self.put(items.into_iter().map(|item| (prefix, item)), patience)
-        })
+        Self { site, layout, most: None }
     }
 
     /// The items that are there, first to be served first. One round trip.
@@ -125,37 +66,40 @@ impl Shelf {
 
     /// Takes the first `most` out; waits until there is one.
     pub(crate) fn take(&self, most: usize, deadline: Option<Instant>) -> Result<Vec<Taken>> {
+        self.site.patiently(deadline, "take", |patience| self.take_by(most, patience))
+    }
+
+    /// As [`take`](Self::take), with the patience of whoever waits.
+    pub(crate) fn take_by(&self, most: usize, patience: &Patience<'_>) -> Result<Vec<Taken>> {
         if most == 0 {
             return Ok(Vec::new());
         }
-        self.site.patiently(deadline, "take", |patience| {
-            let mut entries = self.list(patience)?;
-            // Only where it has to be waited: to take a watch back costs a request. And none needs
-            // to be taken back that was waited with: what we take rings it.
-            let mut watch: Option<Watch> = None;
-            loop {
-                let ready = self.ready(&entries, most);
-                if !ready.is_empty() {
-                    let taken = self.take_first(ready, most, patience)?;
-                    if !taken.is_empty() {
-                        return Ok(taken);
-                    }
-                    entries = self.list(patience)?;
-                    continue;
+        let mut entries = self.list(patience)?;
+        // Only where it has to be waited: to take a watch back costs a request. And none needs
+        // to be taken back that was waited with: what we take rings it.
+        let mut watch: Option<Watch> = None;
+        loop {
+            let ready = self.ready(&entries, most);
+            if !ready.is_empty() {
+                let taken = self.take_first(ready, most, patience)?;
+                if !taken.is_empty() {
+                    return Ok(taken);
                 }
-                match &watch {
-                    Some(watch) if !watch.has_news() => {
-                        let due = entries.first().map(|first| first.rank);
-                        self.wait_for_first(due, watch, patience)?;
-                    }
-                    _ => {
-                        let (listed, new) = self.watched(patience)?;
-                        entries = listed;
-                        watch = Some(new);
-                    }
+                entries = self.list(patience)?;
+                continue;
+            }
+            match &watch {
+                Some(watch) if !watch.has_news() => {
+                    let due = entries.first().map(|first| first.rank);
+                    self.wait_for_first(due, &[watch], patience)?;
+                }
+                _ => {
+                    let (listed, new) = self.watched(patience)?;
+                    entries = listed;
+                    watch = Some(new);
                 }
             }
-        })
+        }
     }
 
     /// Takes the first `most` out, those that are there and ready.
@@ -174,18 +118,25 @@ impl Shelf {
         })
     }
 
-    /// Deletes these items, those that others take meanwhile excepted. Gives how many.
-    pub(crate) fn discard(&self, entries: &[Entry], patience: &Patience<'_>) -> Result<usize> {
+    /// Deletes these items, those that others take meanwhile excepted, and those that others hold at
+    /// `holds`. Gives how many.
+    pub(crate) fn discard(
+        &self,
+        entries: &[Entry],
+        holds: Option<&Site>,
+        patience: &Patience<'_>,
+    ) -> Result<usize> {
         let mut discarded = 0;
-        for entries in entries.chunks(MOST_AT_ONCE) {
+        for entries in entries.chunks(MOST_AT_ONCE / OPS_WITH_HOLD) {
             let whole = |entry: &Entry| Lot {
                 path: self.site.below(&entry.name),
                 version: Version::Any,
                 rest: None,
+                hold: holds.map(|holds| holds.below(&entry.name)),
             };
             let mut lots: Vec<_> = entries.iter().map(whole).collect();
             while !lots.is_empty() {
-                match self.commit(&lots, patience)? {
+                match self.commit(&lots, holds, patience)? {
                     Outcome::Done => {
                         discarded += lots.len();
                         break;
@@ -198,23 +149,38 @@ impl Shelf {
         Ok(discarded)
     }
 
+    /// Deletes the items with this id, but those that others hold at `holds`. Gives how many.
+    pub(crate) fn remove(&self, id: &str, holds: Option<&Site>) -> Result<usize> {
+        let id = self.fitting_id("remove", id)?;
+        self.site.patiently(self.site.deadline(), "remove", |patience| {
+            let mut entries = self.list(patience)?;
+            entries.retain(|entry| entry.id() == id);
+            self.discard(&entries, holds, patience)
+        })
+    }
+
     /// The first `most` whose time has come, of items in order.
     fn ready(&self, entries: &[Entry], most: usize) -> Vec<Entry> {
-        let count = match self.layout {
+        let count = self.count_ready(entries);
+        entries.iter().take(count.min(most).min(MOST_AT_ONCE)).cloned().collect()
+    }
+
+    /// How many there are whose time has come, of items in order.
+    pub(crate) fn count_ready(&self, entries: &[Entry]) -> usize {
+        match self.layout {
             Layout::Delay => {
                 let now = wall_clock::now_ms();
                 entries.partition_point(|entry| entry.rank <= now)
             }
             _ => entries.len(),
-        };
-        entries.iter().take(count.min(most).min(MOST_AT_ONCE)).cloned().collect()
+        }
     }
 
     /// Waits for news, or until the first item is due.
-    fn wait_for_first(
+    pub(crate) fn wait_for_first(
         &self,
         due: Option<i64>,
-        watch: &Watch,
+        watches: &[&Watch],
         patience: &Patience<'_>,
     ) -> Result<()> {
         loop {
@@ -227,14 +193,14 @@ impl Shelf {
                 }
                 Some(_) => return Ok(()),
             };
-            if !patience.wait_out(until, watch)? {
+            if !patience.wait_out(until, watches)? {
                 return Ok(());
             }
         }
     }
 
     /// Lists the items, and leaves a watch on the directory, which is made if it is missing.
-    fn watched(&self, patience: &Patience<'_>) -> Result<(Vec<Entry>, Watch)> {
+    pub(crate) fn watched(&self, patience: &Patience<'_>) -> Result<(Vec<Entry>, Watch)> {
         let path = &*self.site.path;
         loop {
             let list = |watcher| op::GetChildren::new(path).watcher(watcher);
@@ -287,31 +253,59 @@ impl Shelf {
             let rest = items.get(left..).filter(|rest| !rest.is_empty()).map(parcel::pack);
             let take = |item: &[u8]| Taken { entry: entry.clone(), data: item.to_owned() };
             taken.extend(items.into_iter().take(left).map(take));
-            lots.push(Lot { path, version: stat.version.into(), rest });
+            lots.push(Lot { path, version: stat.version.into(), rest, hold: None });
         }
         if lots.is_empty() {
             return Ok(Vec::new());
         }
-        match self.commit(&lots, patience)? {
+        match self.commit(&lots, None, patience)? {
             Outcome::Done => Ok(taken),
             Outcome::Gone { .. } | Outcome::NotDone => Ok(Vec::new()),
         }
     }
 
-    /// Deletes the lots, or leaves the rest of one; all or none.
-    fn commit(&self, lots: &[Lot], patience: &Patience<'_>) -> Result<Outcome> {
+    /// Deletes the lots, or leaves the rest of one; all or none. Those that have a hold have it at
+    /// `holds`, all of them or none.
+    fn commit(
+        &self,
+        lots: &[Lot],
+        holds: Option<&Site>,
+        patience: &Patience<'_>,
+    ) -> Result<Outcome> {
         let all = || {
-            lots.iter().fold(Transaction::new(), |all, lot| match &lot.rest {
-                Some(rest) => all.set_data(&*lot.path, rest.as_slice(), lot.version),
-                None => all.delete(&*lot.path, lot.version),
+            lots.iter().fold(Transaction::new(), |all, lot| {
+                let all = match &lot.hold {
+                    Some(hold) => {
+                        let create = op::Create::new(&**hold).mode(CreateMode::Ephemeral);
+                        let create = create.acl(self.site.acl.iter().cloned());
+                        all.op(create).delete(&**hold, Version::Any)
+                    }
+                    None => all,
+                };
+                match &lot.rest {
+                    Some(rest) => all.set_data(&*lot.path, rest.as_slice(), lot.version),
+                    None => all.delete(&*lot.path, lot.version),
+                }
             })
         };
-        let error = match self.site.write(&self.site.client, patience, all) {
-            Ok(_) => return Ok(Outcome::Done),
-            Err(Error::Transaction { index, code: Code::NoNode | Code::BadVersion, .. }) => {
-                return Ok(Outcome::Gone { index });
+        let ops = if holds.is_some() { OPS_WITH_HOLD } else { 1 };
+        let error = match (self.site.write(&self.site.client, patience, all), holds) {
+            (Ok(_), _) => return Ok(Outcome::Done),
+            (Err(Error::Transaction { index, code: Code::NoNode, .. }), Some(holds))
+                if index % ops == 0 =>
+            {
+                holds.ensure(patience, &holds.path)?;
+                return Ok(Outcome::NotDone);
             }
-            Err(error) => error,
+            (
+                Err(Error::Transaction {
+                    index,
+                    code: Code::NoNode | Code::BadVersion | Code::NodeExists,
+                    ..
+                }),
+                _,
+            ) => return Ok(Outcome::Gone { index: index / ops }),
+            (Err(error), _) => error,
         };
         if error.applied() == Applied::No || error.is_terminal() {
             return Err(error);
@@ -341,6 +335,8 @@ struct Lot {
     version: Version,
     /// What is left in it, packed, if not all of them are.
     rest: Option<Vec<u8>>,
+    /// The hold that nobody else has while they are.
+    hold: Option<String>,
 }
 
 /// What became of a transaction that takes items out.
@@ -356,6 +352,9 @@ enum Outcome {
 
 /// Deletes in one transaction: some 100 KiB with paths of 100 bytes, well below the servers' limit.
 pub(crate) const MOST_AT_ONCE: usize = 1_000;
+
+/// What is done for each item whose hold must be free.
+const OPS_WITH_HOLD: usize = 3;
 
 /// How soon a wait for an item's time notices that the clock was set.
 const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);

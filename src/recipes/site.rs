@@ -49,6 +49,11 @@ impl Site {
         Self { path: path.into(), ..self.clone() }
     }
 
+    /// The same, with waits of its own: a cancel of the others is none of its business.
+    pub(crate) fn apart(&self) -> Self {
+        Self { waits: Waits::default(), ..self.clone() }
+    }
+
     /// The path of a node below.
     pub(crate) fn below(&self, name: &str) -> String {
         path::join(&self.path, name)

@@ -1,6 +1,13 @@
 //! What all queues have whose items are taken out at once. They differ in what is put, and in what
 //! an item tells.
 
+use crate::error::Result;
+use crate::recipes::consumer::Supply;
+use crate::recipes::consumer_error::ErrorMode;
+use crate::recipes::patience::Patience;
+use crate::recipes::shelf::{Shelf, Taken};
+use crate::recipes::site::Site;
+
 /// Writes the calls that take items out of the shelf of `$queue`, and those that count them.
 macro_rules! takes {
     ($queue:ident, $item:ident, $first:literal, $some:literal) => {
@@ -9,6 +16,13 @@ macro_rules! takes {
             /// everything.
             pub fn acl(mut self, acl: impl IntoIterator<Item = Acl>) -> Self {
                 self.shelf.site.set_acl(acl);
+                self
+            }
+
+            /// Lets this handle put only while there are no more than `most` items then: see
+            /// [`Queue`](super::Queue#a-bound). Defaults to any number.
+            pub fn max_items(mut self, most: usize) -> Self {
+                self.shelf.most = Some(most);
                 self
             }
 
@@ -21,15 +35,15 @@ macro_rules! takes {
             /// client's calls.
             ///
             /// # Errors
-            /// * [`Error::Timeout`] if none came.
+            /// * [`Error::Timeout`](crate::Error::Timeout) if none came.
             /// * [`RecipeError::Cancelled`](crate::RecipeError::Cancelled) after
             ///   [`cancel`](Self::cancel).
-            /// * Where [`applied`](Error::applied) is [`Unknown`](crate::Applied::Unknown): an item
+            /// * Where [`applied`](crate::Error::applied) is [`Unknown`](crate::Applied::Unknown): an item
             ///   may have been taken out, and then is lost.
             /// * [`RecipeError::Unreadable`](crate::RecipeError::Unreadable), in Curator's layouts:
             ///   the first node, which the error names, holds what Curator does not write. It stays,
             ///   and nothing behind it is served until somebody removes it.
-            /// * [`Error::TooLarge`], [`Error::Closed`] and the like.
+            /// * [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Closed`](crate::Error::Closed) and the like.
             ///
             /// # Blocking
             /// Until the deadline of the client's calls at most (30 s by default).
@@ -84,6 +98,20 @@ macro_rules! takes {
                 Ok(self.shelf.try_take(most)?.into_iter().map($item::of).collect())
             }
 
+            /// Has each item worked on by `handler`, in a thread, as it is taken out: see [`Consumer`].
+            /// An item with which it fails is lost, and told.
+            ///
+            /// [`Consumer`]: super::Consumer
+            pub fn consumer<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+                &self,
+                handler: impl FnMut(&$item) -> Result<(), E> + Send + 'static,
+            ) -> ConsumerBuilder<$item> {
+                let mut shelf = self.shelf.clone();
+                shelf.site = shelf.site.apart();
+                let takes = Takes { shelf, item: $item::of, name: |item: &$item| item.name.as_str() };
+                ConsumerBuilder::new(takes, handler)
+            }
+
             /// How many nodes with items there are: as many as items, unless Curator put several at
             /// once.
             ///
@@ -114,6 +142,35 @@ macro_rules! takes {
             }
         }
     };
+}
+
+/// Has items that are taken out at once worked on.
+pub(crate) struct Takes<I> {
+    pub(crate) shelf: Shelf,
+    pub(crate) item: fn(Taken) -> I,
+    pub(crate) name: fn(&I) -> &str,
+}
+
+impl<I> Supply<I> for Takes<I> {
+    fn site(&self) -> &Site {
+        &self.shelf.site
+    }
+
+    fn next(&self, most: usize, patience: &Patience<'_>) -> Result<Vec<I>> {
+        Ok(self.shelf.take_by(most, patience)?.into_iter().map(self.item).collect())
+    }
+
+    fn node(&self, item: &I) -> String {
+        self.shelf.site.below((self.name)(item))
+    }
+
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    fn settle(&self, _: I, _: Option<ErrorMode>) -> Result<()> {
+        Ok(())
+    }
 }
 
 pub(crate) use takes;

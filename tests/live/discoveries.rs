@@ -266,3 +266,41 @@ fn names_that_are_no_names_of_nodes_are_refused() {
     }
     client.delete("/services", Version::Any).expect("nothing was made in it");
 }
+
+/// Curator's `ServiceProvider.noteError`; what counts as down is told by the tests of `failures`.
+#[test]
+fn instance_that_is_down_is_not_picked_until_it_is_registered_anew() {
+    let yard = Yard::new();
+    let discovery = discovery(&yard.client());
+    let mut first = discovery.register(&mail("a")).expect("registered");
+    let second = discovery.register(&mail("b")).expect("registered");
+    let cache = discovery.cache("mail").expect("read");
+    eventually("both are known", patience(), || cache.instances().len() == 2);
+    let turn = Picker::round_robin(&cache).down_after(2, std::time::Duration::MAX);
+    let same = Picker::sticky(&cache).down_after(1, std::time::Duration::MAX);
+    let picked = |picker: &Picker| -> BTreeSet<String> {
+        (0..20).filter_map(|_| picker.pick()).map(|instance| instance.id.clone()).collect()
+    };
+    turn.note_error(first.instance());
+    assert_eq!(picked(&turn).len(), 2, "one error is not two");
+    turn.note_error(first.instance());
+    assert_eq!(picked(&turn), BTreeSet::from(["b".to_owned()]));
+    // Who stays with one goes to the other, and stays there.
+    let stuck = same.pick().expect("one");
+    same.note_error(&stuck);
+    let other = same.pick().expect("the other");
+    assert_ne!(other.id, stuck.id);
+    assert_eq!(picked(&same), BTreeSet::from([other.id.clone()]));
+    same.note_error(&other);
+    assert!(same.pick().is_none() && same.pick_where(|_| true).is_none());
+    // Each picker counts for itself, and the registration is another's.
+    assert_eq!(picked(&Picker::random(&cache)).len(), 2);
+    let moved = mail("a").address("h8.example");
+    first.update(&moved).expect("registered");
+    eventually("it is known", patience(), || cache.instances().iter().any(|it| **it == moved));
+    assert_eq!(picked(&turn).len(), 2);
+    assert_eq!(same.pick().expect("one").id, "a");
+    for registration in [first, second] {
+        registration.unregister().expect("registered");
+    }
+}

@@ -343,6 +343,14 @@ fn log_tells_what_each_request_did_over_several_lives_of_the_server() {
         check.bytes(&create.0).bytes(&end.0)
     };
     let failed = second.call(op::MULTI, &multi(7).0).expect("a reply");
+    let late = {
+        let head = |op: i32| Out::new().i32(op).bool(false).i32(-1);
+        let create = head(op::CREATE).string("/c").buffer(b"z").open_acl().i32(0);
+        let check = head(op::CHECK).string("/a").i32(7);
+        let end = Out::new().i32(-1).bool(true).i32(-1);
+        let body = create.bytes(&check.0).bytes(&end.0);
+        second.call(op::MULTI, &body.0).expect("a reply")
+    };
     let done = second.call(op::MULTI, &multi(1).0).expect("a reply");
     second.delete("/a", -1).expect("there");
 
@@ -361,6 +369,8 @@ fn log_tells_what_each_request_did_over_several_lives_of_the_server() {
     assert_eq!(of_a[3].0, op::DELETE);
     let failed = log.iter().find(|txn| txn.zxid == failed.zxid).expect("failures are logged too");
     assert_eq!((failed.err, failed.changes.len()), (Some(code::BAD_VERSION), 0));
+    let late = log.iter().find(|txn| txn.zxid == late.zxid).expect("and so is what came before");
+    assert_eq!((late.err, late.changes.len()), (Some(code::BAD_VERSION), 0));
     assert!(log.iter().any(|txn| (txn.op, txn.session) == (op::CREATE_SESSION, session)));
 }
 

@@ -35,6 +35,8 @@ struct Sort {
     /// Four at most.
     try_take: fn(&Client) -> Result<Vec<Vec<u8>>>,
     len: fn(&Client) -> Result<usize>,
+    /// How many there may be.
+    most: Option<usize>,
 }
 
 /// What consumers had, and what nobody can tell.
@@ -148,6 +150,19 @@ fn each_item_is_had_once(sort: &Sort) {
     assert_eq!(created, deleted + left);
     assert!(had.len() <= deleted && deleted <= had.len() + unknown);
     assert!(had.len() >= ROUNDS, "hardly any item came");
+    let (mut now, mut largest) = (0_usize, 0);
+    for txn in &log {
+        for change in txn.changes.iter().filter(|change| change.path.starts_with(&begins)) {
+            match change.op {
+                op::CREATE => now += 1,
+                op::DELETE => now -= 1,
+                other => panic!("{other}"),
+            }
+        }
+        largest = largest.max(now);
+    }
+    figure(&format!("e11, {}: the most items at a time", sort.name), largest);
+    assert!(sort.most.is_none_or(|most| largest <= most), "{largest}");
 }
 
 #[test]
@@ -162,6 +177,24 @@ fn e11_each_item_is_had_once_under_cuts() {
         take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
         try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
         len: |client| queue(client).len(),
+        most: None,
+    });
+}
+
+#[test]
+fn e11_each_item_of_a_bounded_queue_is_had_once_and_none_is_too_many_under_cuts() {
+    const MOST: usize = 7;
+    fn queue(client: &Client) -> Queue {
+        Queue::new(client, PATH).expect("legal").max_items(MOST)
+    }
+    each_item_is_had_once(&Sort {
+        name: "bounded queue",
+        mark: "/entry-",
+        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
+        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
+        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
+        len: |client| queue(client).len(),
+        most: Some(MOST),
     });
 }
 
@@ -186,6 +219,7 @@ fn e11_each_item_of_a_delay_queue_is_had_once_and_not_before_its_time_under_cuts
         take: |client, most| Ok(vec![timely(queue(client).take_timeout(most)?)]),
         try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(timely).collect()),
         len: |client| queue(client).len(),
+        most: None,
     });
 }
 
@@ -204,6 +238,7 @@ fn e11_each_item_of_an_id_queue_is_had_once_under_cuts() {
         take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
         try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
         len: |client| queue(client).len(),
+        most: None,
     });
 }
 
@@ -304,6 +339,7 @@ fn e11_each_held_item_is_consumed_once_under_cuts() {
             eventually("no hold left", scaled(ms(10_000)), || holds().is_ok_and(|h| h.is_empty()));
             queue(client).len()
         },
+        most: None,
     });
 }
 

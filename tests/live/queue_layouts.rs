@@ -4,12 +4,10 @@
 //! `testOffer2`, `testTake1`, `testTake2`, `testRemova1`, `testRemove2`, `testRemove3`; not its
 //! `testElement*`, as ours show no item that they do not take. `TestDistributedQueue`: `testSimple`,
 //! `testPutMulti`, `testMultiPutterSingleGetter`, `testCustomExecutor`, `testNoDuplicateProcessing`
-//! (many consumers; the last with holds too), `testSafetyBasic`; not `testPutListener` and
-//! `testFlush`, as ours put while the caller waits, nor `testErrorMode` and
-//! `testRetryAfterFailure_Curator56`, as ours have no callback that fails: who lets go of an item
-//! leaves it in its place, under its name. `TestDistributedPriorityQueue`: `testSimple`, `testAdditions`,
-//! `testSortingWhileTaking`; not `testMinItemsBeforeRefresh`, as ours look at the list before each
-//! item. Not `TestBoundedDistributedQueue` and `TestQueueSharder`: ours have no bound and no shards.
+//! (many consumers; the last with holds too), `testSafetyBasic`; `testErrorMode`,
+//! `testRetryAfterFailure_Curator56` and `testFlush` are in `consumers`; not `testPutListener`, as ours
+//! put while the caller waits. `TestDistributedPriorityQueue`: `testSimple`, `testAdditions`,
+//! `testSortingWhileTaking`; `testMinItemsBeforeRefresh` is in `consumers`. `TestBoundedDistributedQueue` is in `queue_bounds`. `TestQueueSharder` is in `sharders`.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

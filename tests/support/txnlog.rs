@@ -127,6 +127,10 @@ fn txn(body: &[u8]) -> Txn {
             let part = from.buffer().unwrap_or_default();
             add(&mut txn, op, &mut In(part));
         }
+        // Those before the member that failed stand there as if they had happened.
+        if txn.err.is_some() {
+            txn.changes.clear();
+        }
     } else {
         add(&mut txn, op, &mut from);
     }

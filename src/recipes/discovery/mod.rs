@@ -1,5 +1,6 @@
 //! Who offers a service, and where: Curator's service discovery.
 
+mod failures;
 mod instance;
 mod instances;
 mod picker;

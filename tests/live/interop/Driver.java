@@ -49,9 +49,12 @@ import org.apache.curator.framework.recipes.queue.DistributedIdQueue;
 import org.apache.curator.framework.recipes.queue.DistributedPriorityQueue;
 import org.apache.curator.framework.recipes.queue.DistributedQueue;
 import org.apache.curator.framework.recipes.queue.MultiItem;
+import org.apache.curator.framework.recipes.queue.QueueAllocator;
 import org.apache.curator.framework.recipes.queue.QueueBuilder;
 import org.apache.curator.framework.recipes.queue.QueueConsumer;
 import org.apache.curator.framework.recipes.queue.QueueSerializer;
+import org.apache.curator.framework.recipes.queue.QueueSharder;
+import org.apache.curator.framework.recipes.queue.QueueSharderPolicies;
 import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.VersionedValue;
@@ -156,7 +159,13 @@ public class Driver {
             case "id":
             case "priority":
             case "queue":
-                return queue(zk, kind, path, words[2], words.length > 3 ? words[3] : null);
+                return queue(
+                        zk,
+                        kind,
+                        path,
+                        words[2],
+                        words.length > 3 && !words[3].isEmpty() ? words[3] : null,
+                        words.length > 4 ? Integer.parseInt(words[4]) : Integer.MAX_VALUE);
             case "discovery":
                 return discovery(zk, path);
             case "double":
@@ -187,6 +196,8 @@ public class Driver {
                 return selector(zk, path, words[2]);
             case "semaphore":
                 return semaphore(new InterProcessSemaphoreV2(zk, path, Integer.parseInt(words[2])));
+            case "sharder":
+                return sharder(zk, path, words[2], Integer.parseInt(words[3]));
             case "simple":
                 return simple(new SimpleDistributedQueue(zk, path));
             default:
@@ -383,7 +394,7 @@ public class Driver {
      * no consumer, `take` consumes at once, `hold` waits in each item for the verb `go`.
      */
     static Map<String, Verb> queue(
-            CuratorFramework zk, String kind, String path, String role, String lock)
+            CuratorFramework zk, String kind, String path, String role, String lock, int most)
             throws Exception {
         BlockingQueue<String> taken = new LinkedBlockingQueue<>();
         Semaphore go = new Semaphore(0);
@@ -399,20 +410,10 @@ public class Driver {
             @Override
             public void stateChanged(CuratorFramework client, ConnectionState state) {}
         };
-        QueueSerializer<String> serializer = new QueueSerializer<String>() {
-            @Override
-            public byte[] serialize(String item) {
-                return bytes(item);
-            }
-
-            @Override
-            public String deserialize(byte[] bytes) {
-                return text(bytes);
-            }
-        };
         QueueBuilder<String> builder = QueueBuilder
-                .builder(zk, role.equals("put") ? null : consumer, serializer, path)
+                .builder(zk, role.equals("put") ? null : consumer, SERIALIZER, path)
                 .putInBackground(false);
+        if (most < Integer.MAX_VALUE) builder.maxItems(most);
         if (lock != null) builder.lockPath(lock);
         Map<String, Verb> verbs = new HashMap<>();
         verbs.put("taken", words -> taken.poll(ms(words[0]), TimeUnit.MILLISECONDS));
@@ -444,9 +445,43 @@ public class Driver {
                 queue.start();
                 verbs.put("close", done(words -> queue.close()));
                 verbs.put("put", done(words -> queue.put(words[0])));
+                verbs.put("put_timeout", words -> queue.put(words[0], Integer.parseInt(words[1]), TimeUnit.MILLISECONDS));
                 verbs.put("put_multi", done(words -> queue.putMulti(multi(words[0]))));
         }
         return verbs;
+    }
+
+    static final QueueSerializer<String> SERIALIZER = new QueueSerializer<String>() {
+        @Override
+        public byte[] serialize(String item) {
+            return bytes(item);
+        }
+
+        @Override
+        public String deserialize(byte[] bytes) {
+            return text(bytes);
+        }
+    };
+
+    /** Its shards are queues without a consumer. */
+    static Map<String, Verb> sharder(CuratorFramework zk, String path, String leader, int threshold)
+            throws Exception {
+        QueueSharderPolicies policies = QueueSharderPolicies.builder()
+                .newQueueThreshold(threshold)
+                .thresholdCheckMs(50)
+                .build();
+        QueueAllocator<String, DistributedQueue<String>> allocator = (client, shard) ->
+                QueueBuilder.builder(client, null, SERIALIZER, shard)
+                        .putInBackground(false)
+                        .buildQueue();
+        QueueSharder<String, DistributedQueue<String>> sharder =
+                new QueueSharder<>(zk, allocator, path, leader, policies);
+        sharder.start();
+        return Map.of(
+                "close", done(words -> sharder.close()),
+                "count", words -> sharder.getShardQty(),
+                "paths", words -> String.join(",", new TreeSet<>(sharder.getQueuePaths())),
+                "put", done(words -> sharder.getQueue().put(words[0])));
     }
 
     static MultiItem<String> multi(String items) {

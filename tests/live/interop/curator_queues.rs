@@ -4,7 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use zookeeper_blocking::Client;
-use zookeeper_blocking::recipes::{DelayQueue, IdQueue, LockingQueue, NameStyle, Queue};
+use zookeeper_blocking::recipes::{
+    DelayQueue, IdQueue, LockingDelayQueue, LockingIdQueue, LockingQueue, NameStyle, Queue,
+    QueueSharder,
+};
 
 use crate::clients::patience;
 use crate::faults::figure;
@@ -275,6 +278,45 @@ fn each_item_is_taken_once_while_both_take() {
     assert_eq!(had, wanted);
 }
 
+/// Curator `TestBoundedDistributedQueue.testSimple`.
+#[test]
+fn each_waits_for_room_in_a_bounded_queue_and_is_woken_by_the_other() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    let ours = queue(&yard.client()).max_items(2);
+    java.make("put", "queue", &["/a/queue", "put", "", "2"]);
+    assert_eq!(java.ask("put", &["put_timeout", "java 1", "1000"]), "true");
+    ours.put("rust 1").expect("room");
+    assert_eq!(ours.try_put("x").expect("answered"), None);
+    // Curator looks at its own list, of a moment ago.
+    let full = |java: &Curator| java.ask("put", &["put_timeout", "x", "50"]) == "false";
+    eventually("Curator sees that it is full", patience(), || {
+        full(&java) || {
+            ours.take().expect("there");
+            false
+        }
+    });
+    assert_eq!(ours.len().expect("answered"), 2);
+    // Ours make room for it.
+    let asked = java.begin("put", &["put_timeout", "java 2", "30000"]);
+    thread::sleep(ms(50));
+    assert!(asked.is_answered().is_none());
+    ours.take().expect("there");
+    assert_eq!(asked.answer(), "true");
+    // And its consumer makes room for ours.
+    let waiting = thread::spawn(move || ours.put("rust 2").expect("room in time"));
+    thread::sleep(ms(50));
+    assert!(!waiting.is_finished());
+    java.make("hold", "queue", &["/a/queue", "hold"]);
+    taken(&java, "hold");
+    waiting.join().expect("no panic");
+    for _ in 0..3 {
+        java.ask("hold", &["go"]);
+    }
+    await_children(&yard, "/a/queue", 0);
+    java.ask("hold", &["close"]);
+}
+
 // ---- with a lockPath ----
 
 #[test]
@@ -357,4 +399,149 @@ fn killed_consumer_of_curator_gives_its_item_back_to_ours() {
     assert_eq!(text(held.data()), "precious");
     held.consume().expect("held");
     assert!(ours.is_empty().expect("answered"));
+}
+
+#[test]
+fn item_of_a_delay_queue_that_one_holds_is_passed_over_by_the_other() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    let ours = LockingDelayQueue::new(&yard.client(), "/a/queue", "/a/locks").expect("legal");
+    ours.put_all(["a", "b"], Duration::ZERO).expect("put");
+    let first = ours.get().expect("due");
+    assert_eq!(text(first.data()), "a");
+    java.make("hold", "delay", &["/a/queue", "hold", "/a/locks"]);
+    assert_eq!(taken(&java, "hold"), "b");
+    assert!(ours.try_get().expect("answered").is_none());
+    // What fails there goes to the end, without its time: due at once, for ours as well.
+    java.ask("hold", &["fail"]);
+    java.ask("hold", &["go"]);
+    assert_eq!(taken(&java, "hold"), "b");
+    assert!(children(&yard, "/a/queue").contains(&"queue-0000000002".into()));
+    assert_eq!(ours.first_due().expect("answered"), Some(UNIX_EPOCH));
+    java.ask("hold", &["go"]);
+    await_children(&yard, "/a/queue", 1);
+    // Given back by ours: Curator's sees it with the next change, in its old place.
+    first.requeue().expect("held");
+    assert_eq!(taken(&java, "hold"), "a");
+    java.ask("hold", &["go"]);
+    await_children(&yard, "/a/queue", 0);
+    await_children(&yard, "/a/locks", 0);
+    let soon = SystemTime::now() + scaled(ms(300));
+    java.ask("hold", &["put", "java's", &epoch_ms(soon).to_string()]);
+    assert_eq!(taken(&java, "hold"), "java's");
+    assert!(SystemTime::now() >= soon, "before its time");
+    java.ask("hold", &["go"]);
+    java.ask("hold", &["close"]);
+}
+
+/// Curator `TestDistributedIdQueue.testDeletingWithLock`.
+#[test]
+fn item_with_an_id_that_one_holds_is_not_removed_by_the_other() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    let ours = LockingIdQueue::new(&yard.client(), "/a/queue", "/a/locks").expect("legal");
+    ours.put_all([("0", "x"), ("1", "x")]).expect("put");
+    let first = ours.get().expect("there");
+    java.make("put", "id", &["/a/queue", "put", "/a/locks"]);
+    assert_eq!(java.ask("put", &["remove", "x"]), "1", "not the one that ours hold");
+    first.requeue().expect("held");
+    java.make("hold", "id", &["/a/queue", "hold", "/a/locks"]);
+    assert_eq!(taken(&java, "hold"), "0");
+    assert_eq!(children(&yard, "/a/locks"), ["queue-|x|0000000002"]);
+    assert_eq!(ours.remove("x").expect("answered"), 0, "nor the one that Curator holds");
+    java.ask("hold", &["go"]);
+    await_children(&yard, "/a/queue", 0);
+    await_children(&yard, "/a/locks", 0);
+    ours.put("2", "y").expect("put");
+    assert_eq!(taken(&java, "hold"), "2");
+    java.ask("hold", &["go"]);
+    java.ask("hold", &["close"]);
+}
+
+/// Curator `TestDistributedQueue.testErrorMode`.
+#[test]
+fn consumers_of_both_share_a_queue_and_have_what_the_other_failed_with() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    let ours = locking(&yard.client());
+    java.make("put", "queue", &["/a/queue", "put", "/a/locks"]);
+    java.ask("put", &["put", "good"]);
+    java.ask("put", &["put", "bad"]);
+    let (tell, heard) = std::sync::mpsc::channel();
+    let consumer = ours.consumer(move |item| {
+        tell.send(text(item.data())).expect("the test lives");
+        if item.data() == b"bad" { Err("on purpose") } else { Ok(()) }
+    });
+    let (complain, complaints) = std::sync::mpsc::channel();
+    let consumer = consumer.on_error(move |error| {
+        // It hears the same again and again, and the test only once.
+        let _ = complain.send(error.to_string());
+    });
+    let consumer = consumer.start().expect("a thread");
+    for wanted in ["good", "bad"] {
+        assert_eq!(heard.recv_timeout(patience()).expect("in time"), wanted);
+    }
+    let told = complaints.recv_timeout(patience()).expect("in time");
+    assert!(told.contains("/a/queue/queue-0000000001") && told.contains("on purpose"), "{told}");
+    consumer.close().expect("done");
+    let names = children(&yard, "/a/queue");
+    assert!(names.len() == 1 && *names[0] > *"queue-0000000001", "{names:?}");
+    java.make("hold", "queue", &["/a/queue", "hold", "/a/locks"]);
+    assert_eq!(taken(&java, "hold"), "bad");
+    java.ask("hold", &["go"]);
+    await_children(&yard, "/a/queue", 0);
+    java.ask("hold", &["close"]);
+}
+
+// ---- shards ----
+
+/// Curator `TestQueueSharder.testDistribution`, `testSharderWatchSync`.
+#[test]
+fn shards_are_known_to_both_and_added_by_whoever_leads() {
+    let yard = Yard::new();
+    let java = curator(&yard);
+    java.make("theirs", "sharder", &["/a/queue", "/a/leader", "5"]);
+    assert_eq!(java.ask("theirs", &["count"]), "1");
+    await_children(&yard, "/a/leader", 1);
+    let client = yard.client();
+    let sharder = QueueSharder::new(&client, "/a/queue", "/a/leader").expect("legal");
+    let ours = sharder.threshold(5).look_every(ms(20)).max_shards(100);
+    let ours =
+        ours.start(move |path| Ok(Queue::new(&client, path)?.name_style(NameStyle::Curator)));
+    let ours = ours.expect("answered");
+    let same = |name: &str| {
+        eventually("both know the same shards", patience(), || {
+            java.ask(name, &["paths"]) == ours.paths().join(",")
+        });
+    };
+    same("theirs");
+    // Curator's leads, and adds while one is long.
+    let long = ours.pick();
+    for number in 0..5 {
+        long.put(number.to_string()).expect("put");
+    }
+    eventually("Curator added one", patience(), || ours.count() > 1);
+    assert!(!ours.is_leader());
+    assert_eq!(long.take_all(5).expect("there").len(), 5);
+    same("theirs");
+    // What Curator puts, wherever, ours have.
+    for number in 0..8 {
+        java.ask("theirs", &["put", &number.to_string()]);
+    }
+    let all = ours.all();
+    let had = all.iter().flat_map(|shard| shard.try_take_all(9).expect("answered"));
+    let mut had: Vec<_> = had.map(|item| text(&item.data)).collect();
+    had.sort();
+    assert!(had.iter().cloned().eq((0..8).map(|number| number.to_string())), "{had:?}");
+    // And when it is closed ours lead.
+    java.ask("theirs", &["close"]);
+    eventually("ours lead", patience(), || ours.is_leader());
+    java.make("more", "sharder", &["/a/queue", "/a/leader", "5"]);
+    let before = ours.count();
+    long.put_all(["x"; 5], None).expect("put");
+    eventually("ours added one", patience(), || ours.count() > before);
+    long.take_all(5).expect("there");
+    same("more");
+    java.ask("more", &["close"]);
+    ours.close().expect("done");
 }
