@@ -12,6 +12,7 @@ use zookeeper_blocking::{
     Version,
 };
 
+use crate::clients;
 use crate::faults::{
     await_connected, await_state, builder, connect, figure, gentle_ensemble, ms, next_state,
 };
@@ -36,7 +37,9 @@ fn with_password(at: &str, timeout: Duration) -> (Client, SessionCredentials) {
 #[test]
 fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
     let chroot = fresh_chroot();
-    let (client, old) = with_password(&chroot.connect_string(), ms(5_000));
+    let proxy = Proxy::start(chroot.server().address());
+    let at = format!("{}{}", proxy.connect_string(), chroot.path());
+    let (client, old) = with_password(&at, ms(5_000));
     let states = client.subscribe().expect("open");
     let pinned = client.session().expect("connected");
     client.create("/mine", b"", CreateMode::Ephemeral).expect("our chroot");
@@ -49,7 +52,8 @@ fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
         })
         .expect("connected");
 
-    expire(chroot.server().address(), old.id(), old.password());
+    // Not back before it is gone: among several servers that takes a moment.
+    clients::expire(&proxy, chroot.server(), &old);
     next_state(&states, SessionState::Disconnected);
     next_state(&states, SessionState::Expired);
     next_state(&states, SessionState::Connecting);

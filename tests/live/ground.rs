@@ -9,7 +9,7 @@ use crate::support::forge::{AUTO, Forge};
 use crate::support::process;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::raw::{Raw, expire};
-use crate::support::server::{Ensemble, Node, Options, Server, fresh_chroot, shared};
+use crate::support::server::{Ensemble, Node, Options, Place, Server, fresh_chroot};
 use crate::support::txnlog::{self, Txn};
 use crate::support::wait::eventually;
 use crate::support::wire::{ConnectRequest, In, Out, code, event, op, read_frame};
@@ -147,9 +147,9 @@ fn session_that_somebody_expires_is_gone_at_once() {
 fn fresh_chroots_are_empty_and_differ() {
     let (first, second) = (fresh_chroot(), fresh_chroot());
     assert_ne!(first.path(), second.path());
-    let at = format!("{}{}", shared().connect_string(), first.path());
+    let at = format!("{}{}", first.server().connect_string(), first.path());
     assert_eq!(first.connect_string(), at);
-    assert_eq!(shared().raw().children(first.path()), Ok(vec![]));
+    assert_eq!(first.server().raw().children(first.path()), Ok(vec![]));
     assert!(first.path().contains("fresh_chroots_are_empty_and_differ"));
 }
 
@@ -306,7 +306,7 @@ fn forged_parent_gives_the_last_sequence_numbers_and_then_the_same_one_for_ever(
         .set_data("/version", b"", i32::MAX - 1)
         .set_data("/version", b"", i32::MAX)
         .finish();
-    let server = Server::start_with_log(log);
+    let server = Place::start_with_log(log);
     let mut raw = server.raw();
     for number in 2_147_483_644_i64..=2_147_483_647 {
         let path = raw.create("/wrap/n-", b"", 2).expect("a sequential node");
