@@ -335,15 +335,16 @@ fn log_tells_what_each_request_did_over_several_lives_of_the_server() {
     server.restart();
     let mut second = server.raw();
     let set = second.set("/a", b"y", 0).expect("kept");
-    let multi = |version: i32| {
+    let multi = |version: i32, path: &str| {
         let head = |op: i32| Out::new().i32(op).bool(false).i32(-1);
+        let before = head(op::CREATE).string(path).buffer(b"z").open_acl().i32(0);
         let check = head(op::CHECK).string("/a").i32(version);
-        let create = head(op::CREATE).string("/b").buffer(b"z").open_acl().i32(0);
+        let after = head(op::SET_DATA).string(path).buffer(b"y").i32(0);
         let end = Out::new().i32(-1).bool(true).i32(-1);
-        check.bytes(&create.0).bytes(&end.0)
+        before.bytes(&check.0).bytes(&after.0).bytes(&end.0)
     };
-    let failed = second.call(op::MULTI, &multi(7).0).expect("a reply");
-    let done = second.call(op::MULTI, &multi(1).0).expect("a reply");
+    let failed = second.call(op::MULTI, &multi(7, "/never").0).expect("a reply");
+    let done = second.call(op::MULTI, &multi(1, "/b").0).expect("a reply");
     second.delete("/a", -1).expect("there");
 
     let log = txnlog::read(&server.data());
@@ -360,6 +361,7 @@ fn log_tells_what_each_request_did_over_several_lives_of_the_server() {
     assert_eq!(of_a[2], (op::MULTI, done.zxid));
     assert_eq!(of_a[3].0, op::DELETE);
     let failed = log.iter().find(|txn| txn.zxid == failed.zxid).expect("failures are logged too");
+    // The server writes down the member before the one that failed as if it had happened.
     assert_eq!((failed.err, failed.changes.len()), (Some(code::BAD_VERSION), 0));
     assert!(log.iter().any(|txn| (txn.op, txn.session) == (op::CREATE_SESSION, session)));
 }
