@@ -13,6 +13,7 @@ mod counters;
 mod delay_queues;
 mod discoveries;
 mod elections;
+mod ensemble;
 mod errors;
 mod examples;
 mod faults;
