@@ -53,6 +53,7 @@ mod paths;
 mod queue_faults;
 mod queue_holds;
 mod queue_layouts;
+mod queue_sorts;
 mod queues;
 mod recipe_chroots;
 mod recipe_docs;
