@@ -17,6 +17,7 @@ use crate::ensemble::trouble::OverWhenDropped;
 use crate::faults::figure;
 use crate::locks::{Yard, ms};
 use crate::queue_sorts::{DELAY, ID, LOCKING, PLAIN, SEVERAL, Sort};
+use crate::support::proxy::{Act, Pick, Way};
 use crate::support::txnlog;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -218,6 +219,28 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
     assert_eq!(unique.len(), had.len(), "had twice");
     assert!(had.len() <= 180 && 180 <= had.len() + unknown, "lost");
     assert!(queue(&quiet).is_empty().expect("answered"));
+}
+
+/// The transaction that consumes was sent, its answer is lost, and what asks for its outcome finds
+/// the session gone: nobody knows, and that is what has to be told.
+#[test]
+fn e11_consumption_whose_session_ends_before_its_outcome_is_known_is_unknown() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let (client, session) = doomed(|| yard.through(&proxy));
+    let queue = LockingQueue::new(&client, "/queue").expect("legal");
+    queue.put("item").expect("put");
+    let held = queue.get().expect("an item");
+    let caught = proxy.caught().len();
+    proxy.once(Way::ToClient, Pick::Op(op::MULTI), 1, Act::Hold);
+    let consuming = thread::spawn(move || held.consume());
+    proxy.wait_caught(caught + 1);
+    expire(&proxy, yard.chroot.server(), &session);
+    proxy.heal();
+    let error = consuming.join().expect("no panic").expect_err("not known");
+    assert!(matches!(error, Error::SessionExpired { sent: true, .. }), "{error:?}");
+    let other = LockingQueue::new(&yard.client(), "/queue").expect("legal");
+    assert!(other.is_empty().expect("answered"), "it was consumed");
 }
 
 /// Curator `TestLongNetworkPartition` (CURATOR-623).
