@@ -147,11 +147,23 @@ impl HeldItem {
                 }
                 // The answer was lost. While our hold is there nobody else may take the item out:
                 // it is not as it was if we did it.
-                patience.ask(&session, || op::Sync::new(item))?;
-                let left = patience.ask(&session, || op::Exists::new(item))?;
-                if left.is_none_or(|left| left.version != self.version) {
-                    self.hold.disarm();
-                    return Ok(());
+                let look = patience
+                    .ask(&session, || op::Sync::new(item))
+                    .and_then(|_| patience.ask(&session, || op::Exists::new(item)));
+                match look {
+                    Ok(Some(left)) if left.version == self.version => {}
+                    Ok(_) => {
+                        self.hold.disarm();
+                        return Ok(());
+                    }
+                    // Not known. This one was not sent, perhaps; what may have consumed it was.
+                    Err(Error::SessionExpired { at, .. }) => {
+                        return Err(Error::SessionExpired { sent: true, at });
+                    }
+                    Err(Error::Timeout { at, .. }) => {
+                        return Err(Error::Timeout { sent: true, at });
+                    }
+                    Err(_) => return Err(error),
                 }
             }
         })

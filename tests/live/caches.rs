@@ -20,7 +20,7 @@ use crate::locks::{Yard, ms};
 use crate::nodes::in_callback;
 use crate::support::forge::{AUTO, Forge};
 use crate::support::process;
-use crate::support::server::Server;
+use crate::support::server::Place;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
 
@@ -58,6 +58,25 @@ pub(crate) fn next(events: &CacheEvents) -> (char, String) {
         CacheEvent::Deleted { path, .. } => ('-', path.to_string()),
         other => panic!("{other:?}"),
     }
+}
+
+/// What was heard of each node is in the order of its transactions, and makes sense: gives how much.
+#[track_caller]
+pub(crate) fn assert_in_order(events: &CacheEvents) -> usize {
+    let (mut last, mut count) = (HashMap::new(), 0);
+    for event in events.try_iter() {
+        count += 1;
+        let (path, is_there, zxid) = match event {
+            CacheEvent::Created { path, node } | CacheEvent::Changed { path, node, .. } => {
+                (path, true, node.stat.mzxid)
+            }
+            CacheEvent::Deleted { path, before } => (path, false, before.stat.mzxid),
+            other => panic!("{other:?}"),
+        };
+        let (was_there, before) = last.insert(path, (is_there, zxid)).unwrap_or_default();
+        assert!(if is_there { zxid > before } else { was_there && zxid == before });
+    }
+    count
 }
 
 #[test]
@@ -184,19 +203,7 @@ fn e19_cache_is_the_tree_after_churn_and_cuts() {
     await_same(&cache, &writer);
     cache.wait_fresh(patience()).expect("quiet");
     let lag = start.elapsed();
-    let (mut last, mut count) = (HashMap::new(), 0);
-    for event in events.try_iter() {
-        count += 1;
-        let (path, is_there, zxid) = match event {
-            CacheEvent::Created { path, node } | CacheEvent::Changed { path, node, .. } => {
-                (path, true, node.stat.mzxid)
-            }
-            CacheEvent::Deleted { path, before } => (path, false, before.stat.mzxid),
-            other => panic!("{other:?}"),
-        };
-        let (was_there, before) = last.insert(path, (is_there, zxid)).unwrap_or_default();
-        assert!(if is_there { zxid > before } else { was_there && zxid == before });
-    }
+    let count = assert_in_order(&events);
     figure("e19: events heard of 3,000 steps, time to the same tree", (count, lag));
     assert!(lag < soon(), "{lag:?}");
 }
@@ -238,7 +245,7 @@ fn e19_tree_that_changes_while_it_is_read_is_read_as_it_is() {
 #[test]
 fn e8_node_whose_version_wraps_is_followed() {
     let log = Forge::new().create("/t", b"", AUTO).create("/t/n", b"", AUTO);
-    let server = Server::start_with_log(log.set_data("/t/n", b"0", i32::MAX - 2).finish());
+    let server = Place::start_with_log(log.set_data("/t/n", b"0", i32::MAX - 2).finish());
     let client = Client::connect(&server.connect_string()).expect("serves");
     let cache = Cache::new(&client, "/t").expect("read");
     let watch = DataWatch::new(&client, "/t/n").expect("legal");

@@ -19,7 +19,7 @@ use crate::locks::{Yard, assert_code, assert_recipe, cancelled, ms};
 use crate::nodes::{assert_ours, in_callback, we, whole};
 use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
-use crate::support::server::Server;
+use crate::support::server::Place;
 use crate::support::wait::scaled;
 use crate::support::wire::op;
 
@@ -314,7 +314,7 @@ fn e8_version_minus_one_is_refused_and_not_overwritten_blindly() {
         .set_data("/counter", b"7", -2)
         .set_data("/counter", b"7", -1)
         .finish();
-    let server = Server::start_with_log(log);
+    let server = Place::start_with_log(log);
     let client = Client::connect(&server.connect_string()).expect("serves");
     let counter: Counter = counter(&client);
     assert_eq!(client.exists("/counter").expect("answered").expect("forged").version, -1);

@@ -53,7 +53,7 @@ fn a7_session_that_somebody_else_closed_expires_loudly_and_is_renewed() {
         })
         .expect("connected");
 
-    // It would take its session back before that is closed, on a busy machine.
+    // Not back before it is gone: on a busy machine, and among several servers, that takes a moment.
     clients::expire(&proxy, chroot.server(), &old);
     next_state(&states, SessionState::Disconnected);
     next_state(&states, SessionState::Expired);

@@ -19,7 +19,7 @@ use crate::faults::figure;
 use crate::locks::{Book, Yard, assert_code, assert_recipe, await_contenders, lock, ms, wait_for};
 use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
-use crate::support::server::Server;
+use crate::support::server::Place;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::{Out, op};
 
@@ -205,7 +205,7 @@ fn e7_numbers_that_run_out_never_make_two_holders_and_the_lock_heals() {
         // Here somebody is in the way: the parent cannot be made anew.
         .create("/full", b"", AUTO)
         .create("/full/x", b"", i32::MAX - 3);
-    let server = Server::start_with_log(log.finish());
+    let server = Place::start_with_log(log.finish());
     let mut raw = server.raw();
     let (_, parent) = raw.get("/wrap").expect("forged");
 
@@ -248,7 +248,7 @@ fn e7_holder_with_a_sound_number_is_never_joined_by_one_with_a_used_up_number() 
             .create("/wrap", b"", AUTO)
             .create("/wrap/x", b"", i32::MAX - 1)
             .delete("/wrap/x");
-        let server = Server::start_with_log(log.finish());
+        let server = Place::start_with_log(log.finish());
         let locks: Vec<Lock> = (0..3)
             .map(|_| {
                 let client = Client::connect(&server.connect_string()).expect("serves");
@@ -294,7 +294,7 @@ fn e7_holder_with_a_sound_number_is_never_joined_by_one_with_a_used_up_number() 
 fn e7_those_with_used_up_numbers_who_come_and_go_are_waited_for() {
     let log =
         Forge::new().create("/wrap", b"", AUTO).create("/wrap/x", b"", i32::MAX).delete("/wrap/x");
-    let server = Server::start_with_log(log.finish());
+    let server = Place::start_with_log(log.finish());
     let mut raw = server.raw();
     let contender = |round: usize| format!("/wrap/{round:032}__lock__");
     let mut node = raw.create(&contender(0), b"", 3).expect("forged");

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use zookeeper_blocking::{Client, CreateMode};
 
+use crate::ensemble::trouble::{Lines, Tally, Upsets, long, rounds, short};
 use crate::faults::figure;
 use crate::locks::ms;
 use crate::nemesis_actor::{Actor, MAX, ROOT, Word, now_us, play};
 use crate::replay::{Line, Room, committed, marks};
-use crate::support::proxy::{Act, Pick, Proxy, Way};
-use crate::support::server::{Ensemble, Node};
+use crate::support::server::Ensemble;
 use crate::support::txnlog::Txn;
 use crate::support::wait::eventually;
 use crate::support::wire::op;
@@ -33,11 +33,6 @@ use crate::support::wire::op;
 const ACTORS: usize = 4;
 const RECIPES: [&str; 4] = ["lead", "lease", "lock", "sem"];
 const TEST: &str = "nemesis::e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis";
-
-fn rounds() -> usize {
-    let rounds = std::env::var("ZK_TEST_ROUNDS").ok();
-    rounds.map_or(48, |text| text.parse().expect("ZK_TEST_ROUNDS: a number"))
-}
 
 /// When an actor believed to hold, by its own word.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +51,8 @@ struct Book {
     tenures: Mutex<BTreeMap<(String, i64), Tenure>>,
     expired: AtomicUsize,
     lives: AtomicUsize,
-    /// How often there was which fault.
-    faults: Mutex<BTreeMap<&'static str, usize>>,
-    /// From when to when a server was not as it should be.
-    upset_us: Mutex<Vec<(u64, u64)>>,
+    faults: Tally,
+    upsets: Upsets,
 }
 
 impl Book {
@@ -83,22 +76,16 @@ impl Book {
         }
     }
 
-    fn note(&self, fault: &'static str) {
-        *self.faults.lock().expect("no panic").entry(fault).or_default() += 1;
-    }
-
     fn of(&self, recipe: &str) -> Vec<Tenure> {
         let tenures = self.tenures.lock().expect("no panic");
         tenures.iter().filter(|((what, _), _)| what == recipe).map(|(_, it)| *it).collect()
     }
 
-    /// Those who held one after the other by their fences held in turn by the clock, too. A server
-    /// that stood still may have told its client that its session lives when the leader knew better:
-    /// then the clocks may disagree, and only then. Gives how often.
+    /// Those who held one after the other by their fences held in turn by the clock, too, but for
+    /// upsets. Gives how often for those.
     #[track_caller]
     fn judge(&self, recipe: &str, at_once: usize) -> usize {
         let tenures = self.of(recipe);
-        let upset = self.upset_us.lock().expect("no panic");
         let mut excused = 0;
         // Of those with smaller fences, the ones that held longest.
         let mut last: Vec<Tenure> = Vec::new();
@@ -111,9 +98,7 @@ impl Book {
             if beside.len() < at_once {
                 continue;
             }
-            let is_excused =
-                upset.iter().any(|(from, until)| (from..=until).contains(&&tenure.from_us));
-            assert!(is_excused, "{recipe}: {tenure:?} beside {beside:?}");
+            assert!(self.upsets.excuse(tenure.from_us), "{recipe}: {tenure:?} beside {beside:?}");
             excused += 1;
         }
         excused
@@ -123,115 +108,38 @@ impl Book {
 /// One actor, and the lines that it hangs on.
 struct Stage {
     book: Arc<Book>,
-    lines: Vec<Proxy>,
+    lines: Lines,
     actor: Actor,
 }
 
 impl Stage {
     fn new(book: &Arc<Book>, ensemble: &Ensemble) -> Self {
-        let lines: Vec<_> =
-            ensemble.nodes().iter().map(|node| Proxy::start(node.address())).collect();
+        let lines = Lines::new(ensemble);
         let actor = Self::act(book, &lines);
         Self { book: book.clone(), lines, actor }
     }
 
-    fn act(book: &Arc<Book>, lines: &[Proxy]) -> Actor {
-        let hosts: Vec<_> = lines.iter().map(Proxy::connect_string).collect();
+    fn act(book: &Arc<Book>, lines: &Lines) -> Actor {
         let (life, book) = (book.lives.fetch_add(1, Ordering::SeqCst), book.clone());
-        Actor::start(TEST, &hosts.join(","), move |word| book.hear(life, word))
-    }
-
-    fn each(&self, act: impl Fn(&Proxy)) {
-        self.lines.iter().for_each(act);
+        Actor::start(TEST, &lines.connect_string(), move |word| book.hear(life, word))
     }
 
     /// One fault of this kind, and its end. The session lives for 1 s.
     fn suffer(&mut self, kind: usize) -> &'static str {
-        let short = ms(fastrand::u64(100..700));
-        let long = ms(fastrand::u64(1_300..2_000));
-        let fault = match kind {
-            0 => {
-                self.each(Proxy::cut);
-                "suspended: cut"
-            }
-            1 => {
-                self.each(Proxy::hold_both);
-                thread::sleep(short);
-                "suspended: held up"
-            }
-            2 => {
-                // The reply to what is asked next, or to what recipes do.
-                let nth = fastrand::usize(1..4);
-                match fastrand::u8(..4) {
-                    0 => self.each(|line| line.drop_reply_to(op::MULTI)),
-                    1 => self.each(|line| line.drop_reply_to(op::CREATE2)),
-                    2 => self.each(|line| line.drop_reply(nth)),
-                    _ => self.each(|line| {
-                        line.once(Way::ToServer, Pick::AnyOp, nth, Act::LoseAndCut);
-                    }),
-                }
-                thread::sleep(short);
-                "suspended: lost"
-            }
-            3 => {
-                self.each(Proxy::black_hole);
-                thread::sleep(long);
-                self.each(Proxy::cut);
-                "expired: black hole"
-            }
-            4 => {
-                self.each(Proxy::refuse);
-                self.each(Proxy::cut);
-                thread::sleep(long);
-                self.each(Proxy::accept);
-                "expired: refused"
-            }
-            5 => {
-                self.actor.pause(short);
-                "paused: short"
-            }
-            6 => {
-                self.actor.pause(long);
-                "paused: long"
-            }
-            _ => {
+        match kind.checked_sub(Lines::KINDS) {
+            None => return self.lines.suffer(kind),
+            Some(0) => self.actor.pause(short()),
+            Some(1) => self.actor.pause(long()),
+            Some(_) => {
                 self.actor.kill();
                 self.actor = Self::act(&self.book, &self.lines);
-                "killed"
             }
-        };
-        self.each(Proxy::heal);
-        fault
+        }
+        ["paused: short", "paused: long", "killed"][kind - Lines::KINDS]
     }
 }
 
-const KINDS: usize = 8;
-
-/// One fault of a server, and its end: all three serve again.
-fn upset(book: &Book, ensemble: &Ensemble, round: usize) -> &'static str {
-    let from_us = now_us();
-    let leader = ensemble.leader().id();
-    let others: Vec<_> = ensemble.nodes().iter().filter(|node| node.id() != leader).collect();
-    let node: &Node =
-        if round % 3 == 0 { ensemble.leader() } else { others[fastrand::usize(..others.len())] };
-    let fault = if round % 2 == 0 {
-        node.kill();
-        thread::sleep(ms(fastrand::u64(..500)));
-        node.launch();
-        if node.id() == leader { "server: leader killed" } else { "server: follower killed" }
-    } else {
-        node.pause();
-        thread::sleep(ms(fastrand::u64(300..3_000)));
-        node.resume();
-        if node.id() == leader { "server: leader paused" } else { "server: follower paused" }
-    };
-    node.wait_ready();
-    ensemble.leader();
-    // What the followers were told in between may count for a while.
-    let until_us = now_us() + 3_000_000;
-    book.upset_us.lock().expect("no panic").push((from_us, until_us));
-    fault
-}
+const KINDS: usize = Lines::KINDS + 3;
 
 #[test]
 fn e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis() {
@@ -249,7 +157,7 @@ fn e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis() {
     let book = Arc::new(Book::default());
     let mut stages: Vec<_> = (0..ACTORS).map(|_| Stage::new(&book, &ensemble)).collect();
     await_tenures(&book, now_us(), 1);
-    let (rounds, begun) = (rounds(), AtomicUsize::new(0));
+    let (rounds, begun) = (rounds(48), AtomicUsize::new(0));
     let is_over = || begun.fetch_add(1, Ordering::SeqCst) >= rounds;
     thread::scope(|scope| {
         for (index, stage) in stages.iter_mut().enumerate() {
@@ -261,7 +169,7 @@ fn e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis() {
                         break;
                     }
                     // All kinds in turn, and not the same for all.
-                    book.note(stage.suffer((round + index * 3) % KINDS));
+                    book.faults.note(stage.suffer((round + index * 3) % KINDS));
                 }
             });
         }
@@ -271,7 +179,7 @@ fn e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis() {
                 if is_over() {
                     break;
                 }
-                book.note(upset(&book, &ensemble, round));
+                book.faults.note(book.upsets.upset(&ensemble, round));
             }
         });
     });
@@ -282,7 +190,7 @@ fn e1_no_two_holders_with_equal_or_non_increasing_fences_under_a_nemesis() {
     stages.into_iter().for_each(|stage| stage.actor.finish());
     await_nobody(&ensemble);
     figure("nemesis: rounds, time", (rounds, started.elapsed()));
-    figure("nemesis: faults", &*book.faults.lock().expect("no panic"));
+    figure("nemesis: faults", book.faults.counts());
     let (expired, lives) = (&book.expired, &book.lives);
     figure("nemesis: sessions that expired under a client, processes", (expired, lives));
     let log = committed(ensemble.nodes());

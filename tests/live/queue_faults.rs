@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zookeeper_blocking::recipes::{DelayQueue, HeldItem, IdQueue, LockingQueue, NameStyle, Queue};
-use zookeeper_blocking::{Applied, Client, Error, Result};
+use zookeeper_blocking::recipes::{DelayQueue, IdQueue, LockingQueue, NameStyle, Queue};
+use zookeeper_blocking::{Applied, Client, Error};
 
 use crate::clients::{doomed, expire, patience};
+use crate::ensemble::trouble::OverWhenDropped;
 use crate::faults::figure;
 use crate::locks::{Yard, ms};
-use crate::support::proxy::Proxy;
-use crate::support::server::Server;
+use crate::queue_sorts::{BOUNDED, DELAY, ID, LOCKING, PLAIN, SEVERAL, Sort};
+use crate::support::proxy::{Act, Pick, Way};
 use crate::support::txnlog;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
@@ -24,20 +25,6 @@ use crate::support::wire::op;
 const PATH: &str = "/a/queue";
 /// Each of two producers puts so often, three at a time.
 const ROUNDS: usize = 60;
-
-/// A sort of queue, and how its items are named.
-struct Sort {
-    name: &'static str,
-    mark: &'static str,
-    put: fn(&Client, Vec<String>) -> Result<usize>,
-    /// One, waited for so long at most.
-    take: fn(&Client, Duration) -> Result<Vec<Vec<u8>>>,
-    /// Four at most.
-    try_take: fn(&Client) -> Result<Vec<Vec<u8>>>,
-    len: fn(&Client) -> Result<usize>,
-    /// How many there may be.
-    most: Option<usize>,
-}
 
 /// What consumers had, and what nobody can tell.
 #[derive(Default)]
@@ -51,7 +38,7 @@ impl Book {
     fn produce(&self, sort: &Sort, who: usize, client: &Client) {
         for n in 0..ROUNDS {
             let items: Vec<_> = (0..3).map(|part| format!("{who}-{n}-{part}")).collect();
-            match (sort.put)(client, items) {
+            match (sort.put)(client, PATH, items) {
                 Ok(count) => self.put.lock().expect("no panic").0 += count,
                 Err(error) => {
                     assert_eq!(error.applied(), Applied::Unknown, "{error}");
@@ -64,43 +51,35 @@ impl Book {
     /// Until nothing comes any more.
     fn consume(&self, sort: &Sort, who: usize, client: &Client, over: &AtomicBool) {
         loop {
+            let mut count = 0;
+            let mut had = |item| {
+                count += 1;
+                self.had.lock().expect("no panic").push(String::from_utf8(item).expect("text"));
+            };
             let (taken, most) = match who % 2 {
-                0 => ((sort.take)(client, scaled(ms(1_500))), 1),
-                _ => ((sort.try_take)(client), 4),
+                0 => ((sort.take)(client, PATH, scaled(ms(1_500)), &mut had), 1),
+                _ => ((sort.try_take)(client, PATH, &mut had), SEVERAL),
             };
             match taken {
-                Ok(items) if items.is_empty() => {
-                    if over.load(Ordering::SeqCst) {
+                Ok(()) => {
+                    if count == 0 && over.load(Ordering::SeqCst) {
                         return;
                     }
-                }
-                Ok(items) => {
-                    let text = |item| String::from_utf8(item).expect("text");
-                    self.had.lock().expect("no panic").extend(items.into_iter().map(text));
                 }
                 Err(Error::Timeout { sent: false, .. }) => return,
                 Err(error) => {
                     assert_eq!(error.applied(), Applied::Unknown, "{error}");
-                    *self.unknown.lock().expect("no panic") += most;
+                    *self.unknown.lock().expect("no panic") += most - count;
                 }
             }
         }
     }
 }
 
-/// Ends the cuts, also where a thread of the test panics.
-struct OverWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for OverWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 fn each_item_is_had_once(sort: &Sort) {
-    let server = Server::start();
-    let proxy = Proxy::start(server.address());
-    let connect = || Client::connect(&proxy.connect_string()).expect("serves");
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let connect = || yard.through(&proxy).connect().expect("serves");
     let clients: Vec<_> = (0..4).map(|_| connect()).collect();
     let (book, over) = (Book::default(), AtomicBool::new(false));
     let start = Instant::now();
@@ -137,10 +116,10 @@ fn each_item_is_had_once(sort: &Sort) {
     let (told, maybe) = put.into_inner().expect("no panic");
     let unique: HashSet<&String> = had.iter().collect();
     assert_eq!(unique.len(), had.len(), "had twice");
-    let left = (sort.len)(&clients[0]).expect("answered");
-    let log = txnlog::read(&server.data());
+    let left = (sort.len)(&clients[0], PATH).expect("answered");
+    let log = txnlog::read(&yard.chroot.server().data());
     let changes = || log.iter().flat_map(|txn| &txn.changes);
-    let begins = format!("{PATH}{}", sort.mark);
+    let begins = format!("{}{PATH}{}", yard.chroot.path(), sort.mark);
     let of = |code: i32| changes().filter(|c| c.op == code && c.path.starts_with(&begins)).count();
     let (created, deleted) = (of(op::CREATE), of(op::DELETE));
     let figures = (start.elapsed(), created, deleted, left, had.len(), unknown);
@@ -167,79 +146,28 @@ fn each_item_is_had_once(sort: &Sort) {
 
 #[test]
 fn e11_each_item_is_had_once_under_cuts() {
-    fn queue(client: &Client) -> Queue {
-        Queue::new(client, PATH).expect("legal")
-    }
-    each_item_is_had_once(&Sort {
-        name: "queue",
-        mark: "/entry-",
-        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
-        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
-        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
-        len: |client| queue(client).len(),
-        most: None,
-    });
+    each_item_is_had_once(&PLAIN);
 }
 
 #[test]
 fn e11_each_item_of_a_bounded_queue_is_had_once_and_none_is_too_many_under_cuts() {
-    const MOST: usize = 7;
-    fn queue(client: &Client) -> Queue {
-        Queue::new(client, PATH).expect("legal").max_items(MOST)
-    }
-    each_item_is_had_once(&Sort {
-        name: "bounded queue",
-        mark: "/entry-",
-        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
-        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
-        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
-        len: |client| queue(client).len(),
-        most: Some(MOST),
-    });
+    each_item_is_had_once(&BOUNDED);
 }
 
 #[test]
 fn e11_each_item_of_a_delay_queue_is_had_once_and_not_before_its_time_under_cuts() {
-    fn queue(client: &Client) -> DelayQueue {
-        DelayQueue::new(client, PATH).expect("legal")
-    }
-    fn timely(item: zookeeper_blocking::recipes::DelayedItem) -> Vec<u8> {
-        assert!(item.due <= std::time::SystemTime::now(), "before its time: {item:?}");
-        item.data
-    }
-    each_item_is_had_once(&Sort {
-        name: "delay queue",
-        mark: "/queue-|",
-        put: |client, items| {
-            // Not in the order of putting.
-            let number = items[0].split('-').nth(1).and_then(|number| number.parse::<u64>().ok());
-            let delay = ms(number.expect("a number") * 370 % 1_000);
-            queue(client).put_all(items, delay).map(|names| names.len())
-        },
-        take: |client, most| Ok(vec![timely(queue(client).take_timeout(most)?)]),
-        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(timely).collect()),
-        len: |client| queue(client).len(),
-        most: None,
-    });
+    each_item_is_had_once(&DELAY);
 }
 
 #[test]
 fn e11_each_item_of_an_id_queue_is_had_once_under_cuts() {
-    fn queue(client: &Client) -> IdQueue {
-        IdQueue::new(client, PATH).expect("legal")
-    }
-    each_item_is_had_once(&Sort {
-        name: "id queue",
-        mark: "/queue-|",
-        put: |client, items| {
-            let items = items.into_iter().map(|item| (item.clone(), item));
-            queue(client).put_all(items).map(|names| names.len())
-        },
-        take: |client, most| Ok(vec![queue(client).take_timeout(most)?.data]),
-        try_take: |client| Ok(queue(client).try_take_all(4)?.into_iter().map(|i| i.data).collect()),
-        len: |client| queue(client).len(),
-        most: None,
-    });
+    each_item_is_had_once(&ID);
+}
+
+/// Who consumes is told for sure, unless its session ended: so nothing is unknown here.
+#[test]
+fn e11_each_held_item_is_consumed_once_under_cuts() {
+    each_item_is_had_once(&LOCKING);
 }
 
 /// The two items of each node are taken one by one, also by different consumers: so a node is
@@ -259,9 +187,8 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
         packed.push(2);
         packed
     }
-    let server = Server::start();
-    let proxy = Proxy::start(server.address());
-    let quiet = Client::connect(&server.connect_string()).expect("serves");
+    let yard = Yard::new();
+    let (proxy, quiet) = (yard.proxy(), yard.client());
     quiet.ensure_path(PATH).expect("made");
     for n in 0..60 {
         let items: Vec<_> = (0..3).map(|part| format!("{n}-{part}")).collect();
@@ -282,7 +209,7 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
         });
         let consumers: Vec<_> = (1..4)
             .map(|most| {
-                let client = Client::connect(&proxy.connect_string()).expect("serves");
+                let client = yard.through(proxy).connect().expect("serves");
                 scope.spawn(move || {
                     let queue = queue(&client);
                     loop {
@@ -314,33 +241,26 @@ fn e11_each_item_of_a_shared_node_is_had_once_under_cuts() {
     assert!(queue(&quiet).is_empty().expect("answered"));
 }
 
-/// Who consumes is told for sure, unless its session ended: so nothing is unknown here.
+/// The transaction that consumes was sent, its answer is lost, and what asks for its outcome finds
+/// the session gone: nobody knows, and that is what has to be told.
 #[test]
-fn e11_each_held_item_is_consumed_once_under_cuts() {
-    fn queue(client: &Client) -> LockingQueue {
-        LockingQueue::new(client, PATH).expect("legal")
-    }
-    fn consumed(held: Vec<HeldItem>) -> Result<Vec<Vec<u8>>> {
-        let each = |held: HeldItem| {
-            let data = held.data().to_owned();
-            held.consume().map(|()| data)
-        };
-        held.into_iter().map(each).collect()
-    }
-    each_item_is_had_once(&Sort {
-        name: "locking queue",
-        mark: "/entries/entry-",
-        put: |client, items| queue(client).put_all(items, 100).map(|names| names.len()),
-        take: |client, most| consumed(queue(client).get_all_timeout(1, most)?),
-        try_take: |client| consumed(queue(client).try_get_all(4)?),
-        len: |client| {
-            // What was held by attempts that were given up is given back by then.
-            let holds = || client.get_children(&format!("{PATH}/taken"));
-            eventually("no hold left", scaled(ms(10_000)), || holds().is_ok_and(|h| h.is_empty()));
-            queue(client).len()
-        },
-        most: None,
-    });
+fn e11_consumption_whose_session_ends_before_its_outcome_is_known_is_unknown() {
+    let yard = Yard::new();
+    let proxy = yard.proxy();
+    let (client, session) = doomed(|| yard.through(&proxy));
+    let queue = LockingQueue::new(&client, "/queue").expect("legal");
+    queue.put("item").expect("put");
+    let held = queue.get().expect("an item");
+    let caught = proxy.caught().len();
+    proxy.once(Way::ToClient, Pick::Op(op::MULTI), 1, Act::Hold);
+    let consuming = thread::spawn(move || held.consume());
+    proxy.wait_caught(caught + 1);
+    expire(&proxy, yard.chroot.server(), &session);
+    proxy.heal();
+    let error = consuming.join().expect("no panic").expect_err("not known");
+    assert!(matches!(error, Error::SessionExpired { sent: true, .. }), "{error:?}");
+    let other = LockingQueue::new(&yard.client(), "/queue").expect("legal");
+    assert!(other.is_empty().expect("answered"), "it was consumed");
 }
 
 /// Curator `TestLongNetworkPartition` (CURATOR-623).

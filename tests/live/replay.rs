@@ -58,6 +58,19 @@ impl Room {
         self.here.iter().min_by_key(|(name, _)| sequence(name)).map(|(_, here)| *here)
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.here.keys().map(String::as_str)
+    }
+
+    /// The one of this fence, and those before it in the order of their numbers.
+    #[track_caller]
+    pub(crate) fn line_of(&self, fence: i64) -> (String, Vec<String>) {
+        let own = self.here.iter().find(|(_, here)| here.czxid == fence);
+        let (own, _) = own.expect("the fence of one that is here");
+        let is_before = |name: &&String| sequence(name) < sequence(own);
+        (own.clone(), self.here.keys().filter(is_before).cloned().collect())
+    }
+
     pub(crate) fn of_fence(&self, fence: i64) -> Option<Here> {
         self.here.values().find(|here| here.czxid == fence).copied()
     }

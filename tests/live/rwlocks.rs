@@ -17,7 +17,7 @@ use crate::locks::{Yard, assert_recipe, await_contenders, lock, ms, sequence};
 use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::{Act, Pick, Way};
-use crate::support::server::Server;
+use crate::support::server::Place;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
 
@@ -225,7 +225,7 @@ fn e7_numbers_that_run_out_never_mix_readers_and_writers_and_the_lock_heals() {
         .create("/lock", b"", AUTO)
         .create("/lock/x", b"", i32::MAX - 15)
         .delete("/lock/x");
-    let server = Server::start_with_log(log.finish());
+    let server = Place::start_with_log(log.finish());
     let before = server.raw().get("/lock").expect("forged").1.czxid;
     let (readers, writers) = (AtomicI64::new(0), AtomicI64::new(0));
     let last_writer = AtomicI64::new(0);

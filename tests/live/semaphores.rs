@@ -18,6 +18,7 @@ use crate::locks::{Yard, assert_code, assert_recipe, ms};
 use crate::support::calm::undisturbed;
 use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::{Act, Pick, Proxy, Way};
+use crate::support::server::Place;
 use crate::support::wait::{eventually, scaled};
 use crate::support::wire::op;
 
@@ -482,7 +483,7 @@ fn e7_numbers_that_run_out_let_in_no_more_than_the_maximum() {
         let child = format!("{parent}/x");
         log = log.create(parent, b"", AUTO).create(&child, b"", i32::MAX - 10).delete(&child);
     }
-    let server = crate::support::server::Server::start_with_log(log.finish());
+    let server = Place::start_with_log(log.finish());
     for style in STYLES {
         let inside = AtomicUsize::new(0);
         thread::scope(|scope| {

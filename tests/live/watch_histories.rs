@@ -13,7 +13,7 @@ use zookeeper_blocking::{
 use crate::clients::{await_state, client, patience, through};
 use crate::support::forge::{AUTO, Forge};
 use crate::support::proxy::Proxy;
-use crate::support::server::{Server, fresh_chroot};
+use crate::support::server::{Place, fresh_chroot};
 use crate::watches::{KINDS, Kind};
 
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +155,7 @@ fn b11_children_of_an_exhausted_parent_change_unseen_while_disconnected() {
         .create("/q/old", b"", i32::MAX)
         .create("/sound", b"", AUTO)
         .finish();
-    let server = Server::start_with_log(log);
+    let server = Place::start_with_log(log);
     let proxy = Proxy::start(server.address());
     let zk = Client::connect(&proxy.connect_string()).expect("serves");
     let witness = Client::connect(&server.connect_string()).expect("serves");

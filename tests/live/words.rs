@@ -17,7 +17,7 @@ fn words_are_answered_by_any_server_and_by_the_one_that_the_client_is_connected_
     assert_eq!(zk.connected_host().as_deref(), Some(host.as_str()));
     for word in ["srvr", "stat", "mntr", "conf", "envi"] {
         let answer = zk.four_letter_word(word).expect("serves");
-        assert!(answer.ends_with('\n'), "{word}: {answer}");
+        assert!(answer.lines().count() > 3, "{word}: {answer}");
     }
     assert_eq!(zk.four_letter_word("ruok").expect("serves"), "imok");
     let ours = format!("sid=0x{:x},", zk.session_id());

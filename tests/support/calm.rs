@@ -8,6 +8,7 @@
 //! One on a machine that kept them waiting may be bad luck, and there is another attempt.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,8 +29,11 @@ pub(crate) fn undisturbed(attempt: impl Fn()) {
             eprintln!("attempt {number}; the machine kept us waiting for {late:?}");
             resume_unwind(cause);
         }
-        eprintln!(
-            "attempt {number} failed, and the machine kept us waiting for {late:?}: once more"
+        // Past the test runner, who would keep it to himself: it is to be seen how often that is.
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(
+            io::stderr(),
+            "{name}: attempt {number} failed, and the machine kept us waiting for {late:?}: once more"
         );
     }
 }

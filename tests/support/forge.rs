@@ -7,7 +7,7 @@
 //!     .create("/queue/old", b"", 2_147_483_644)       // the parent's cversion from here on
 //!     .set_data("/ver", b"", 2_147_483_645)
 //!     .finish();
-//! let server = Server::start_with_log(log);
+//! let server = Place::start_with_log(log);
 //! ```
 //!
 //! Source: `FileTxnLog`, `SerializeUtils`, `zookeeper.jute` (the `...Txn` records); the server takes

@@ -1,5 +1,6 @@
 //! Real ZooKeeper servers: one ([`Server`]) or several ([`Ensemble`]), to start, kill, pause and
-//! restart; and the one that all gentle tests of a process share ([`fresh_chroot`]).
+//! restart; and the place where all gentle tests of a process meet ([`fresh_chroot`]), which is one
+//! server, or an ensemble of so many as `ZK_TEST_SERVERS` says.
 //!
 //! The configuration has one home, `scripts/zk-server prepare`: what a human starts by hand is what
 //! the tests run against. It writes the servers' directories and command lines; the processes are
@@ -73,11 +74,6 @@ impl Server {
     pub(crate) fn with(options: &Options) -> Self {
         Self { nodes: Nodes::start(1, false, options) }
     }
-
-    /// Starts from a forged transaction log.
-    pub(crate) fn start_with_log(log: Vec<u8>) -> Self {
-        Self::with(&Options::new().log(log))
-    }
 }
 
 impl Deref for Server {
@@ -85,6 +81,51 @@ impl Deref for Server {
 
     fn deref(&self) -> &Node {
         &self.nodes.list[0]
+    }
+}
+
+/// A server to meet at, and to be left in peace: a single one; or a follower of an ensemble of so
+/// many as `ZK_TEST_SERVERS` says. All clients that meet at one follower see there what any of them
+/// has done, as at a single server; but what they write goes through the leader.
+#[derive(Debug)]
+pub(crate) struct Place {
+    nodes: Nodes,
+    met: Vec<usize>,
+}
+
+impl Place {
+    pub(crate) fn start() -> Self {
+        Self::with(&Options::new())
+    }
+
+    /// Starts from a forged transaction log.
+    pub(crate) fn start_with_log(log: Vec<u8>) -> Self {
+        Self::with(&Options::new().log(log))
+    }
+
+    fn with(options: &Options) -> Self {
+        let count = std::env::var("ZK_TEST_SERVERS").ok();
+        let count = count.map_or(1, |text| text.parse().expect("ZK_TEST_SERVERS: a number"));
+        let nodes = Nodes::start(count, count > 1, options);
+        let wanted = if count > 1 { "follower" } else { "standalone" };
+        let met = eventually_some("the servers have their roles", Duration::from_secs(30), || {
+            let is_met = |at: &usize| nodes.list[*at].mode().as_deref() == Some(wanted);
+            let met: Vec<_> = (0..count).filter(is_met).collect();
+            (met.len() == (count - 1).max(1)).then_some(met)
+        });
+        Self { nodes, met }
+    }
+
+    fn servers(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.met.iter().map(|at| &self.nodes.list[*at])
+    }
+}
+
+impl Deref for Place {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.nodes.list[self.met[0]]
     }
 }
 
@@ -489,6 +530,7 @@ fn report(nodes: &[Node]) {
 #[derive(Debug)]
 pub(crate) struct Chroot {
     path: String,
+    server: &'static Node,
 }
 
 impl Chroot {
@@ -501,8 +543,8 @@ impl Chroot {
         &self.path
     }
 
-    pub(crate) fn server(&self) -> &'static Server {
-        shared()
+    pub(crate) fn server(&self) -> &'static Node {
+        self.server
     }
 }
 
@@ -523,16 +565,18 @@ pub(crate) fn fresh_chroot() -> Chroot {
     // The test's name, for whoever reads the server's log.
     let name = thread::current().name().unwrap_or("unnamed").replace("::", "-");
     let path = format!("/{number}-{name}");
-    let mut raw = shared().raw();
+    let mut servers = shared().servers();
+    let server = servers.nth(number as usize % servers.len()).expect("as many");
+    let mut raw = server.raw();
     raw.create(&path, b"", 0).expect("a path used once");
     raw.close();
-    Chroot { path }
+    Chroot { path, server }
 }
 
-/// The one server that all tests of this process share, as long as they leave it in peace.
-pub(crate) fn shared() -> &'static Server {
-    static SHARED: OnceLock<Server> = OnceLock::new();
-    SHARED.get_or_init(Server::start)
+/// The one place that all tests of this process share, as long as they leave it in peace.
+pub(crate) fn shared() -> &'static Place {
+    static SHARED: OnceLock<Place> = OnceLock::new();
+    SHARED.get_or_init(Place::start)
 }
 
 /// A process that outlives ours by a moment: when our end of its pipe closes, for whatever reason,

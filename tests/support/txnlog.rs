@@ -31,7 +31,7 @@ pub(crate) struct Txn {
     pub(crate) op: i32,
     /// What it changed, in order: several for a multi, none for sessions and failures.
     pub(crate) changes: Vec<Change>,
-    /// Why it failed; for a multi, the first reason.
+    /// Why it failed; for a multi, of the member that did.
     pub(crate) err: Option<i32>,
 }
 
@@ -127,7 +127,8 @@ fn txn(body: &[u8]) -> Txn {
             let part = from.buffer().unwrap_or_default();
             add(&mut txn, op, &mut In(part));
         }
-        // Those before the member that failed stand there as if they had happened.
+        // The log has the members before the one that failed as if they had happened; or, if it was
+        // written after the server found that they did not, as failures that hold what they were.
         if txn.err.is_some() {
             txn.changes.clear();
         }
@@ -147,9 +148,9 @@ fn add(txn: &mut Txn, op: i32, from: &mut In<'_>) {
     };
     match op {
         op::ERROR => {
-            // In a failed multi, those before the one that failed have 0, those after it -2.
+            // In a failed multi, those after the one that failed have -2.
             let err = from.i32();
-            if err != 0 && txn.err.is_none() {
+            if err < 0 && txn.err.is_none() {
                 txn.err = Some(err);
             }
         }
