@@ -28,8 +28,16 @@
 //!
 //! # What you do not get
 //!
-//! TLS, SASL, and more [recipes] are to come. An async interface is not. And nothing here hides the
+//! TLS and SASL are to come. An async interface is not. And nothing here hides the
 //! end of a session: what was built on one is gone with it, and is told so.
+//!
+//! # Which servers
+//!
+//! All from 3.4 to 3.9. An older one answers what it does not know with [`Code::Unimplemented`] and
+//! closes the connection: watches that stay before 3.6; containers and answers with a [`Stat`] to a
+//! create before 3.5. What recipes need of it they ask for once a session, and do without: so there
+//! the first lock, and the first watch that is dropped, cost a connection. Operations say since when
+//! they are known.
 //!
 //! # Connecting
 //!
